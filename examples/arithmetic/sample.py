@@ -1,0 +1,140 @@
+"""Samples a model of the arithmetic example and measures what TAPO will find: accuracy, eligible groups, valid constructions.
+
+    python examples/arithmetic/sample.py FOLDER [--problems 200] [--show 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from task import REFLECTION_MARK, Problem, construction_fault, final_answer, generate_problem
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+PROMPT = (Path(__file__).parent / "construction_prompt.txt").read_text()
+GROUP, MIN_RIGHT, MIN_WRONG, MAX_PAIRS = 8, 2, 4, 4
+
+
+@dataclass
+class Evaluation:
+    """Counts of one evaluation; shares are of `rollouts`, `problems` or `pairs`."""
+
+    problems: int = 0
+    rollouts: int = 0
+    right: int = 0
+    greedy_right: int = 0
+    solved: int = 0
+    eligible: int = 0
+    reflecting: int = 0
+    reflecting_right: int = 0
+    pairs: int = 0
+    faults: Counter = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def generate(model, tokenizer, prompts: list[str], *, greedy: bool = False, max_new_tokens: int = 192, batch: int = 256):
+    """Answers to user messages, in batches of prompts of similar length."""
+    texts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)
+        for p in prompts
+    ]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    answers = [""] * len(texts)
+    for begin in range(0, len(order), batch):
+        chosen = order[begin : begin + batch]
+        encoded = tokenizer([texts[i] for i in chosen], return_tensors="pt", padding=True, padding_side="left")
+        sampling = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        out = model.generate(
+            input_ids=encoded.input_ids,
+            attention_mask=encoded.attention_mask,
+            max_new_tokens=max_new_tokens,
+            use_cache=True,
+            **sampling,
+        )
+        answers_text = tokenizer.batch_decode(out[:, encoded.input_ids.shape[1] :], skip_special_tokens=True)
+        for i, answer in zip(chosen, answers_text, strict=True):
+            answers[i] = answer
+    return answers
+
+
+def evaluate(model, tokenizer, problems: int, seed: int, construct: bool = False) -> Evaluation:
+    """Samples a group for each held-out problem and, with `construct`, constructions for the eligible groups."""
+    rng = random.Random(f"evaluation {seed}")
+    torch.manual_seed(seed)
+    model.eval()
+    drawn = [generate_problem(rng, "test") for _ in range(problems)]
+    sampled = generate(model, tokenizer, [p.query for p in drawn for _ in range(GROUP)])
+    greedy = generate(model, tokenizer, [p.query for p in drawn], greedy=True)
+    result = Evaluation(problems=problems, rollouts=len(sampled))
+    result.greedy_right = sum(final_answer(text) == p.answer for p, text in zip(drawn, greedy, strict=True))
+    pairs: list[tuple[Problem, str, str]] = []
+    for index, problem in enumerate(drawn):
+        group = sampled[index * GROUP : (index + 1) * GROUP]
+        right = [text for text in group if final_answer(text) == problem.answer]
+        wrong = [text for text in group if final_answer(text) != problem.answer]
+        reflecting = [text for text in group if REFLECTION_MARK in text]
+        result.right += len(right)
+        result.solved += bool(right)
+        result.reflecting += len(reflecting)
+        result.reflecting_right += sum(final_answer(text) == problem.answer for text in reflecting)
+        if len(right) >= MIN_RIGHT and len(wrong) >= MIN_WRONG:
+            result.eligible += 1
+            pairs += [(problem, text, rng.choice(right)) for text in rng.sample(wrong, MAX_PAIRS)]
+    if construct:
+        measure_constructions(model, tokenizer, pairs, result)
+    return result
+
+
+def measure_constructions(model, tokenizer, pairs: list[tuple[Problem, str, str]], result: Evaluation) -> None:
+    """Lets the model construct from each (problem, wrong, correct) and counts what is wrong with the answers."""
+    prompts = [PROMPT.format(query=problem.query, wrong=wrong, correct=correct) for problem, wrong, correct in pairs]
+    answers = generate(model, tokenizer, prompts, max_new_tokens=256)
+    result.pairs = len(pairs)
+    for (problem, wrong, _), prompt, answer in zip(pairs, prompts, answers, strict=True):
+        fault = construction_fault(problem, wrong, answer)
+        result.faults[fault or "valid"] += 1
+        result.examples.append(f"--- {fault or 'valid'}\n{prompt}\n=>\n{answer}")
+
+
+def report(result: Evaluation) -> str:
+    def share(part: int, whole: int) -> str:
+        return f"{part / whole:.3f} ({part}/{whole})" if whole else "- (0)"
+
+    direct = result.rollouts - result.reflecting
+    lines = [
+        f"pass@1             {share(result.right, result.rollouts)}",
+        f"pass@{GROUP}             {share(result.solved, result.problems)}",
+        f"greedy             {share(result.greedy_right, result.problems)}",
+        f"eligible groups    {share(result.eligible, result.problems)}",
+        f"reflecting         {share(result.reflecting, result.rollouts)}",
+        f"right if so        {share(result.reflecting_right, result.reflecting)}",
+        f"right if not so    {share(result.right - result.reflecting_right, direct)}",
+    ]
+    if result.pairs:
+        lines.append(f"valid constructions {share(result.faults['valid'], result.pairs)}  {dict(result.faults)}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--show", type=int, default=0, help="constructions to print")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    tokenizer = AutoTokenizer.from_pretrained(options.folder)
+    model = AutoModelForCausalLM.from_pretrained(options.folder, dtype=torch.float32)
+    result = evaluate(model, tokenizer, options.problems, options.seed, construct=True)
+    print(report(result))
+    print("\n".join(result.examples[: options.show]))
+
+
+if __name__ == "__main__":
+    main()

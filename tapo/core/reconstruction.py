@@ -1,0 +1,240 @@
+"""From the actor's answer to a micro-reflective trajectory: parse, find the splice point, splice token ids."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+REASONS = (
+    "bad_format",  # tags missing, repeated, out of order or empty
+    "not_verbatim",  # an edit before the splice point: the text goes on tracking the wrong rollout after it
+    "prefix_too_short",  # fewer kept tokens than asked for; zero means the answer started over
+    "splice_at_end",  # the whole wrong rollout is kept: no error was found
+    "nothing_new",  # the answer stops inside the wrong rollout: neither reflection nor correction
+    "leak",  # speaks of the solution it was shown
+    "tokenizer_roundtrip",  # decoding the kept ids or the result does not give the text back
+    "too_long",  # longer than a response may be
+)
+"""Why a construction is dropped after the actor has answered."""
+
+
+class ConstructionError(ValueError):
+    """A construction that must be dropped; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        assert reason in REASONS, reason
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Construction:
+    """The two parts of the actor's tagged answer."""
+
+    analysis: str
+    reconstruction: str
+
+
+@dataclass(frozen=True)
+class Spliced:
+    """A constructed trajectory, ready to be trained as a response to the plain query.
+
+    Attributes:
+        ids: the wrong rollout's own first `prefix_length` ids, then the new text's ids, then EOS.
+        prefix_length: tokens kept from the wrong rollout; 0 in a full reconstruction.
+        prefix, reflection, correction: the text in three segments; their concatenation is the whole text.
+    """
+
+    ids: list[int]
+    prefix_length: int
+    reflection: str
+    prefix: str = ""
+    correction: str = ""
+
+    @property
+    def text(self) -> str:
+        """The trajectory as text, without EOS."""
+        return self.prefix + self.reflection + self.correction
+
+
+_ANSWER = re.compile(
+    r"<analysis>(?P<analysis>.*?)</analysis>\s*<reconstruction>(?P<reconstruction>.*)</reconstruction>", re.DOTALL
+)
+_TAGS = ("<analysis>", "</analysis>", "<reconstruction>", "</reconstruction>")
+
+
+def parse_construction(text: str) -> Construction:
+    """Read `<analysis>...</analysis>` followed by `<reconstruction>...</reconstruction>` (TAPO, section 3.3).
+
+    Text around the two blocks is ignored. One newline after the opening reconstruction tag and one before the closing
+    one belong to the tags.
+
+    Raises:
+        ConstructionError: "bad_format" if a tag is missing, repeated or out of order, or the reconstruction is blank.
+    """
+    if repeated := [tag for tag in _TAGS if text.count(tag) != 1]:
+        raise ConstructionError("bad_format", f"each tag must appear once, check {', '.join(repeated)}")
+    match = _ANSWER.search(text)
+    if match is None:
+        raise ConstructionError("bad_format", "the tags are out of order")
+    reconstruction = match["reconstruction"].removeprefix("\n").removesuffix("\n")
+    if not reconstruction.strip():
+        raise ConstructionError("bad_format", "the reconstruction is blank")
+    return Construction(match["analysis"].strip(), reconstruction)
+
+
+TRACKING_WINDOW = 160
+TRACKING_RATIO = 0.6
+"""Text after the splice point whose next `TRACKING_WINDOW` characters are this similar to the wrong rollout's own
+continuation is an edited copy of it, not a reflection. Reflections measured on the example stay below 0.4."""
+
+_LEAK = re.compile(
+    r"""\b(?:
+        (?:reference|provided|sibling|sample)\s+(?:solution|answer|response|rollout|attempt|reasoning)
+      | (?:correct|right|given|other)\s+(?:solution|response|rollout|attempt)\s+
+        (?:given|provided|shown|above|below|says|states|shows)
+      | (?:solution|response|attempt)\s+(?:given|provided|shown)\s+(?:above|below|to\s+me)
+      | (?:solution|response|attempt)\s+(?:that|which)\s+is\s+right
+      | (?:my|the)\s+wrong\s+(?:solution|attempt|response|rollout)
+      | according\s+to\s+the\s+(?:correct|right|given|other)\s+(?:solution|answer|response)
+    )\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def splice(
+    wrong_ids: Sequence[int],
+    reconstruction: str,
+    tokenizer: Any,
+    *,
+    max_length: int,
+    min_prefix_tokens: int = 1,
+    keep_prefix: bool = True,
+) -> Spliced:
+    """Put the reconstruction's new text onto the wrong rollout's own token ids (TAPO, figure 2).
+
+    y_ref = y-[:t] + encode(reflection and correction) + EOS. The splice point is the first divergence between the two
+    texts, moved back to a token boundary t of the wrong rollout, so that the kept prefix is never re-tokenised.
+
+    Args:
+        wrong_ids: response ids of the wrong rollout, with or without EOS.
+        reconstruction: the text between the reconstruction tags.
+        tokenizer: Hugging Face tokenizer with an EOS token.
+        max_length: longest allowed result in tokens, EOS included.
+        min_prefix_tokens: least number of kept tokens.
+        keep_prefix: False takes the reconstruction as a whole (ablation "full reconstruction"): `prefix_length` is 0.
+
+    Raises:
+        ConstructionError: with the reason why the reconstruction must be dropped.
+    """
+    if keep_prefix:
+        kept, prefix, new_text = _kept_prefix(wrong_ids, reconstruction, tokenizer)
+        if len(kept) < min_prefix_tokens:
+            raise ConstructionError("prefix_too_short", f"{len(kept)} tokens kept, at least {min_prefix_tokens} wanted")
+    else:
+        kept, prefix, new_text = [], "", reconstruction
+    if match := _LEAK.search(new_text):
+        raise ConstructionError("leak", match[0])
+
+    new_ids = tokenizer.encode(new_text, add_special_tokens=False)
+    ids = [*kept, *new_ids, tokenizer.eos_token_id]
+    if len(ids) > max_length:
+        raise ConstructionError("too_long", f"{len(ids)} tokens, at most {max_length}")
+    if _decode(tokenizer, ids[:-1]) != prefix + new_text:
+        raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
+    reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
+    return Spliced(ids, len(kept), reflection, prefix, correction)
+
+
+def response_text(ids: Sequence[int], tokenizer: Any) -> tuple[list[int], str]:
+    """A response's ids without the special tokens at its end (EOS, padding), and the text that the actor is shown."""
+    own_ids = list(ids)
+    special = set(tokenizer.all_special_ids)
+    while own_ids and own_ids[-1] in special:
+        own_ids.pop()
+    return own_ids, _decode(tokenizer, own_ids)
+
+
+def split_reflection(new_text: str) -> tuple[str, str]:
+    """Split the text after the splice point into reflection and correction, for display and metrics.
+
+    The reflection is the first paragraph if there are several, else the first line, else the first sentence. The
+    separator stays with the reflection, leading white space too; the parts concatenate to `new_text`.
+    """
+    body = len(new_text) - len(new_text.lstrip())
+    for separator in ("\n\n", "\n", ". "):
+        end = new_text.find(separator, body)
+        if end >= 0 and new_text[end + len(separator) :].strip():
+            return new_text[: end + len(separator)], new_text[end + len(separator) :]
+    return new_text, ""
+
+
+def _kept_prefix(wrong_ids: Sequence[int], reconstruction: str, tokenizer: Any) -> tuple[list[int], str, str]:
+    """The kept ids, the text they decode to, and the new text behind it."""
+    own_ids, wrong = response_text(wrong_ids, tokenizer)
+    new, split = _forgive_newline(reconstruction, wrong)
+    if not new[split:].strip():
+        reason = "splice_at_end" if not wrong[split:].strip() else "nothing_new"
+        raise ConstructionError(reason, "nothing follows the copied text")
+    if not wrong[split:].strip():
+        raise ConstructionError("splice_at_end", "the whole rollout was copied")
+    if _tracks(new[split:], wrong[split:]):
+        raise ConstructionError("not_verbatim", f"edited at character {split}, then goes on like the rollout")
+    length, prefix = _token_boundary(own_ids, wrong, split, tokenizer)
+    return own_ids[:length], prefix, new[len(prefix) :]
+
+
+def _forgive_newline(reconstruction: str, wrong: str) -> tuple[str, int]:
+    """The reading of the reconstruction, with a newline more or less in front, that agrees longest with `wrong`."""
+    readings = [reconstruction]
+    if reconstruction.startswith("\n"):
+        readings.append(reconstruction[1:])
+    elif wrong.startswith("\n"):
+        readings.append("\n" + reconstruction)
+    new, split = max(((text, _common_prefix_length(text, wrong)) for text in readings), key=lambda pair: pair[1])
+    return new.removesuffix("\n"), min(split, len(new.removesuffix("\n")))
+
+
+def _common_prefix_length(a: str, b: str) -> int:
+    """Characters that `a` and `b` share from their beginning; bisection keeps the comparison in C."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a.startswith(b[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _tracks(new: str, old: str) -> bool:
+    """Whether the new text behind the splice point is an edited copy of the wrong rollout's own continuation."""
+    window = min(len(new), len(old), TRACKING_WINDOW)
+    matcher = SequenceMatcher(None, new[:window], old[:window], autojunk=False)
+    return matcher.ratio() >= TRACKING_RATIO
+
+
+def _token_boundary(ids: list[int], text: str, limit: int, tokenizer: Any) -> tuple[int, str]:
+    """Most leading ids whose text is a prefix of `text` of at most `limit` characters, with that prefix."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_decode(tokenizer, ids[:middle])) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    # A cut inside a character of several tokens decodes to a replacement mark: go back to where the character began.
+    for length in range(low, max(low - MAX_TOKENS_PER_CHARACTER, 0) - 1, -1):
+        prefix = _decode(tokenizer, ids[:length])
+        if len(prefix) <= limit and text.startswith(prefix):
+            return length, prefix
+    raise ConstructionError("tokenizer_roundtrip", "the kept ids do not decode to the beginning of the rollout")
+
+
+MAX_TOKENS_PER_CHARACTER = 8
+"""A UTF-8 character has at most 4 bytes; byte-level vocabularies spend at most one token a byte."""
+
+
+def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

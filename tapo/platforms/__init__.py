@@ -1,0 +1,1 @@
+"""Devices that verl does not know: the CPU."""

@@ -1,0 +1,175 @@
+"""verl on a CPU: the platform, its device module, and what has to be in the environment.
+
+Chosen with `VERL_PLATFORM=cpu`, as verl chooses every platform. A "device" is a process: each data-parallel rank and each
+rollout replica is one, and Ray hands them out as the resource `GPU`, of which a run declares as many as it likes.
+"""
+
+import os
+import resource
+from contextlib import contextmanager, nullcontext
+from types import ModuleType
+from typing import Any
+
+import torch
+from verl.plugin.platform import PlatformBase, PlatformRegistry
+
+from tapo.platforms import patches, vllm_distribution
+from tapo.platforms.post_import import when_imported
+
+ENVIRONMENT = {
+    # verl picks an engine class by device and lists the FSDP engines under "cuda" and "npu" only; the class is the same.
+    "VERL_ENGINE_DEVICE": "cuda",
+    # vLLM takes an explicit target for granted and probes no accelerators.
+    "VLLM_TARGET_DEVICE": "cpu",
+    # GiB of a replica's KV cache; vLLM would otherwise take a share of the whole memory, and fail for what others use.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    # Pinned threads of several replicas, the trainer and Ray would sit on the same cores.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # With "1", vLLM replaces the in-process executor that `tapo/conf/tapo/cpu.yaml` asks for by a further process.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # Ray would start one idle Python worker for each declared CPU; verl's actors need an environment of their own anyway.
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""Set where the user has not."""
+
+
+def activate_if_selected() -> None:
+    """Register the CPU platform and what belongs to it, if `VERL_PLATFORM` asks for it."""
+    if os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu":
+        activate()
+
+
+def activate() -> None:
+    """Register the CPU platform, fill in the environment, and line up the patches."""
+    PlatformRegistry.register(platform="cpu")(PlatformCPU)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    vllm_distribution.answer_for_vllm()
+    for module, patch in patches.PATCHES.items():
+        when_imported(module, patch)
+
+
+def _max_rss_bytes() -> int:
+    # Linux counts ru_maxrss in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _cpu_module() -> ModuleType:
+    """`torch.cpu`, completed by what verl calls on `torch.cuda`.
+
+    Caches do not exist and calls about them do nothing; memory is that of the process and of the machine.
+    """
+    module = ModuleType("torch.cpu (for verl)", _cpu_module.__doc__)
+    for name in ("Stream", "current_device", "current_stream", "device_count", "is_available", "stream", "synchronize"):
+        setattr(module, name, getattr(torch.cpu, name))
+    for name in ("empty_cache", "ipc_collect", "reset_peak_memory_stats", "set_device"):
+        setattr(module, name, lambda *args, **kwargs: None)
+    for name in ("max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved"):
+        setattr(module, name, lambda *args, **kwargs: _max_rss_bytes())
+    module.get_device_name = lambda *args, **kwargs: "cpu"
+    module.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
+    module.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    module.manual_seed = module.manual_seed_all = torch.manual_seed
+    module.mem_get_info = lambda *args, **kwargs: (_memory_pages("SC_AVPHYS_PAGES"), _memory_pages("SC_PHYS_PAGES"))
+    return module
+
+
+def _memory_pages(name: str) -> int:
+    return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+
+
+class PlatformCPU(PlatformBase):
+    """Platform backend for CPUs: gloo collectives, and weights that travel through shared memory."""
+
+    _module = _cpu_module()
+
+    @property
+    def device_name(self) -> str:
+        """`cpu`."""
+        return "cpu"
+
+    @property
+    def vendor_name(self) -> str:
+        """`cpu`: no vendor is told from another."""
+        return "cpu"
+
+    @property
+    def device_module(self) -> ModuleType:
+        """`torch.cpu` with the calls of `torch.cuda` that verl makes."""
+        return self._module
+
+    def is_available(self) -> bool:
+        """Always."""
+        return True
+
+    def is_platform_available(self, use_smi_check: bool = False) -> bool:
+        """Never found by auto-detection: a CPU is what remains when an accelerator is not found, often by mistake."""
+        return False
+
+    def current_device(self) -> str:
+        """`cpu`; a number would name a device of the accelerator."""
+        return "cpu"
+
+    def device_count(self) -> int:
+        """One."""
+        return 1
+
+    def set_device(self, device_index: int) -> None:
+        """Nothing to select."""
+
+    def synchronize(self, device_index: int | None = None) -> None:
+        """Nothing is asynchronous."""
+
+    def manual_seed(self, seed: int) -> None:
+        """Seed torch's generator."""
+        torch.manual_seed(seed)
+
+    def manual_seed_all(self, seed: int) -> None:
+        """Seed torch's generator."""
+        torch.manual_seed(seed)
+
+    def set_allocator_settings(self, settings: str) -> None:
+        """The allocator has no settings."""
+
+    def empty_cache(self) -> None:
+        """There is no cache."""
+
+    def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
+        """None."""
+        return None, None
+
+    def communication_backend_name(self) -> str:
+        """`gloo`."""
+        return "gloo"
+
+    def visible_devices_envvar(self) -> str:
+        """The variable in which Ray names the `GPU`s it has handed out."""
+        return "CUDA_VISIBLE_DEVICES"
+
+    @contextmanager
+    def nvtx_range(self, msg: str):
+        """No ranges."""
+        with nullcontext():
+            yield
+
+    def profiler_start(self) -> None:
+        """No device profiler."""
+
+    def profiler_stop(self) -> None:
+        """No device profiler."""
+
+    def ray_resource_name(self) -> str:
+        """`GPU`: verl and Ray know how to count these, and a run declares how many there are."""
+        return "GPU"
+
+    def ray_noset_envvars(self) -> list[str]:
+        """As for CUDA: the variable of `visible_devices_envvar` is Ray's."""
+        return ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"]
+
+    def is_ipc_supported(self) -> bool:
+        """Not between CPU processes; verl then takes shared memory."""
+        return False
+
+    def cudart(self) -> Any:
+        """None."""
+        return None

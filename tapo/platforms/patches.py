@@ -1,0 +1,85 @@
+"""What verl and vLLM take for granted that a CPU does not give, one function each.
+
+Each is called with the module it changes, right after that module has been imported, and checks first that its target is
+still what it was written for: an upgrade must fail here, with a sentence, and not somewhere in a run.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+import torch
+
+
+class PatchError(ImportError):
+    """The target of a patch is gone or takes other arguments."""
+
+
+def _target(owner: Any, name: str, parameters: list[str]) -> Callable:
+    """`owner.name`, if it still takes these parameters.
+
+    Raises:
+        PatchError: it doesn't.
+    """
+    target = getattr(owner, name, None)
+    found = None if target is None else list(inspect.signature(target).parameters)
+    if found != parameters:
+        raise PatchError(
+            f"TAPO's CPU platform cannot adjust {owner.__name__}.{name}: its parameters are {found}, expected "
+            f"{parameters}. The installed version differs from those this platform was written for."
+        )
+    return target
+
+
+def name_gloo_once(module: ModuleType) -> None:
+    """`verl.utils.distributed` names a backend for "cpu" and one for the device: here torch refuses the second "cpu"."""
+    init_ray = _target(module, "initialize_global_process_group_ray", ["timeout_second", "backend"])
+    init = _target(module, "initialize_global_process_group", ["timeout_second"])
+
+    @wraps(init_ray)
+    def initialize_global_process_group_ray(timeout_second=None, backend=None):
+        return init_ray(timeout_second=timeout_second, backend=backend or "cpu:gloo")
+
+    @wraps(init)
+    def initialize_global_process_group(timeout_second=36000):
+        init_ray(timeout_second=timeout_second, backend="cpu:gloo")
+        return tuple(int(os.environ[name]) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"))
+
+    module.initialize_global_process_group_ray = initialize_global_process_group_ray
+    module.initialize_global_process_group = initialize_global_process_group
+
+
+def copy_received_weights(module: ModuleType) -> None:
+    """`.to(device)` copies no tensor that is there already, and what is loaded would point into a buffer about to close."""
+    receiver = module.BucketedWeightReceiver
+    receive = _target(receiver, "receive_weights", ["self", "on_bucket_received"])
+
+    @wraps(receive)
+    def receive_weights(self, on_bucket_received):
+        def on_copied_bucket(weights, is_last):
+            on_bucket_received([(name, tensor.clone()) for name, tensor in weights], is_last)
+
+        receive(self, on_copied_bucket)
+
+    receiver.receive_weights = receive_weights
+
+
+def keep_linear_weights(module: ModuleType) -> None:
+    """vLLM repacks a linear layer's weight for the CPU and drops the original, so that no later weight can be loaded."""
+    _target(module, "dispatch_cpu_unquantized_gemm", ["layer", "remove_weight"])
+
+    def dispatch_cpu_unquantized_gemm(layer, remove_weight):
+        layer.cpu_linear = torch.nn.functional.linear
+
+    module.dispatch_cpu_unquantized_gemm = dispatch_cpu_unquantized_gemm
+
+
+PATCHES = {
+    "verl.utils.distributed": name_gloo_once,
+    "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer": copy_received_weights,
+    "vllm.model_executor.layers.utils": keep_linear_weights,
+}
+"""The module that each patch changes."""

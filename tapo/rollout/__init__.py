@@ -1,0 +1,1 @@
+"""Construction inside verl's agent-loop worker: the data-transform side of TAPO."""

@@ -1,0 +1,152 @@
+"""verl's agent-loop worker with construction: a group's trajectories are built when its last session settles."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import transfer_queue as tq
+from omegaconf import DictConfig
+from verl.experimental.agent_loop import AgentLoopOutput
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+
+from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
+from tapo.dump import JsonLines
+from tapo.report import GroupReport
+from tapo.rollout.construction import Attempt, Constructor, Limits
+from tapo.rollout.group import Group
+from tapo.run import construction_max_tokens, read_tapo_config
+
+logger = logging.getLogger(__name__)
+
+# verl exports the Ray actor class; the class underneath is what can be extended.
+_AgentLoopWorkerTQ = AgentLoopWorkerTQ.__ray_actor_class__
+
+
+class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
+    """Publishes constructed rows beside their group, before verl publishes the group itself.
+
+    verl marks a prompt as finished only after every session has settled. The session that settles last runs the
+    group's constructions before it returns, so early groups construct while others still generate.
+    """
+
+    def __init__(self, config: DictConfig, *args: Any, **kwargs: Any):
+        super().__init__(config, *args, **kwargs)
+        self._tapo = read_tapo_config(config)
+        if self._tapo.enable and not self.tokenizer.chat_template:
+            raise ValueError(f"TAPO needs a model with a chat template, {config.actor_rollout_ref.model.path} has none")
+        rollout = config.actor_rollout_ref.rollout
+        self._groups: dict[str, Group] = {}
+        self._warned: set[str] = set()
+        self._dump = JsonLines(self._tapo.dump_dir, "constructions")
+        self._constructor = Constructor(
+            self._tapo,
+            self.tokenizer,
+            # Looked up at each call: whoever replaces the worker's client replaces it here too.
+            generate=lambda **request: self.llm_client.generate(**request),
+            score=self._score,
+            limits=Limits(
+                response_length=rollout.response_length,
+                max_model_len=rollout.max_model_len or rollout.prompt_length + rollout.response_length,
+                max_tokens=construction_max_tokens(self._tapo, rollout.response_length),
+            ),
+            chat_template_kwargs=config.data.get("apply_chat_template_kwargs", {}),
+        )
+
+    async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
+        if trajectory["validate"] or not self._tapo.enable:
+            return await super()._run_prompt(prompt, sampling_params, trajectory=trajectory, trace=trace)
+        size = int(prompt.get("__rollout_n__", self.config.actor_rollout_ref.rollout.n))
+        uid = prompt["uid"]
+        self._groups[uid] = Group(uid, size, sampling_params)
+        try:
+            await super()._run_prompt(prompt, sampling_params, trajectory=trajectory, trace=trace)
+        finally:
+            del self._groups[uid]
+
+    async def _run_agent_loop(self, sampling_params: dict, trajectory: dict, **kwargs: Any) -> None:
+        group = self._groups.get(kwargs["uid"])
+        try:
+            await super()._run_agent_loop(sampling_params, trajectory=trajectory, **kwargs)
+        finally:
+            if group is not None and group.settle():
+                await self._construct(group, step=int(kwargs["global_steps"]))
+
+    async def _agent_loop_postprocess(
+        self, output: AgentLoopOutput | list[AgentLoopOutput], validate: bool, **kwargs: Any
+    ) -> None:
+        await super()._agent_loop_postprocess(output, validate, **kwargs)
+        group = self._groups.get(kwargs["uid"])
+        if group is not None:
+            group.add(kwargs["session_id"], output, kwargs)
+
+    async def _construct(self, group: Group, step: int) -> None:
+        report = GroupReport()
+        started = time.perf_counter()
+        pairs = []
+        if group.unsupported is None:
+            pairs = self._constructor.candidates(group, step)
+        else:
+            report.unsupported = 1
+            self._warn_once(group.unsupported)
+        report.eligible = int(bool(pairs))
+        names = [f"{ref_group(group.uid)}_{group.size + j}" for j in range(len(pairs))]
+        attempts = await asyncio.gather(
+            *(self._constructor.attempt(group, *pair, name, report) for pair, name in zip(pairs, names, strict=True))
+        )
+        for j, attempt in enumerate(attempts):
+            if attempt.outcome == "trained":
+                await self._publish(group, attempt, session_id=group.size + j)
+            self._dump.write(_record(attempt, group, step, key=f"{names[j]}_0"))
+        report.construct_s = time.perf_counter() - started
+        if group.rollouts:
+            key = f"{group.uid}_{min(rollout.session_id for rollout in group.rollouts)}_0"
+            await tq.async_kv_put(key=key, partition_id="train", tag={REPORT_TAG: report.to_tag()})
+
+    def _warn_once(self, kind: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning("TAPO leaves %s groups alone: they train as GRPO does (tapo/groups/unsupported)", kind)
+
+    async def _publish(self, group: Group, attempt: Attempt, session_id: int) -> None:
+        """Put a constructed row beside its group, as verl puts a session's output."""
+        assert attempt.output is not None and attempt.spliced is not None
+        fields = {**attempt.wrong.fields, "uid": ref_group(group.uid), "session_id": session_id}
+        await super()._agent_loop_postprocess(attempt.output, False, **fields)
+        tag = {
+            "source_key": f"{group.uid}_{attempt.wrong.session_id}_0",
+            "prefix_length": attempt.spliced.prefix_length,
+        }
+        key = f"{fields['uid']}_{session_id}_0"
+        await tq.async_kv_put(key=key, partition_id="train", tag={REF_TAG: tag})
+
+    async def _score(self, output: AgentLoopOutput, fields: dict[str, Any]) -> float:
+        await self._compute_score([output], kwargs=fields)
+        assert output.reward_score is not None
+        return float(output.reward_score)
+
+
+def _record(attempt: Attempt, group: Group, step: int, key: str) -> dict[str, Any]:
+    """What the dump says of one attempted construction."""
+    spliced = attempt.spliced
+    messages = list(attempt.wrong.fields["raw_prompt"])
+    return {
+        "step": step,
+        "uid": group.uid,
+        "key": key,
+        "query": messages[-1]["content"] if messages else "",
+        "wrong_session": attempt.wrong.session_id,
+        "wrong": attempt.wrong_text,
+        "wrong_reward": attempt.wrong.output.reward_score,
+        "correct_session": attempt.correct.session_id,
+        "correct": attempt.correct_text,
+        "answer": attempt.answer,
+        "prefix": spliced.prefix if spliced else None,
+        "reflection": spliced.reflection if spliced else None,
+        "correction": spliced.correction if spliced else None,
+        "ids": spliced.ids if spliced else None,
+        "wrong_ids": list(attempt.wrong.output.response_ids),
+        "prefix_length": spliced.prefix_length if spliced else None,
+        "reward": attempt.output.reward_score if attempt.output else None,
+        "outcome": attempt.outcome,
+    }

@@ -1,0 +1,65 @@
+"""verl's actor workers with the combined loss. FSDP and Megatron alike: the engine underneath is verl's."""
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from verl.experimental.separation.engine_workers import DetachActorWorker
+from verl.single_controller.base.decorator import Dispatch, register
+from verl.utils import tensordict_utils as tu
+from verl.utils.device import get_device_id
+from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
+
+from tapo.core.groups import is_ref_group
+from tapo.trainer.loss import COUNTS_FIELD, KIND_FIELD, MiniBatchCounts, PerKindLoss
+
+MINI_BATCH_FIELD = "tapo_mini_batch_size"
+"""Rows of a mini-batch, constructed ones included: with it an update takes as many optimiser steps as GRPO's."""
+
+
+class TapoTrainingWorker(TrainingWorker):
+    """Tells the loss of each mini-batch which rows were constructed and how many there are."""
+
+    def train_mini_batch(self, data: TensorDict) -> TensorDict:
+        """verl's, with the mini-batch size that the trainer worked out."""
+        size = tu.pop(data, key=MINI_BATCH_FIELD, default=None)
+        if size is not None:
+            tu.assign_non_tensor(data, mini_batch_size=size)
+        return super().train_mini_batch(data)
+
+    def train_batch(self, data: TensorDict) -> TensorDict:
+        """verl's, on one mini-batch."""
+        is_ref = torch.tensor([is_ref_group(str(uid)) for uid in tu.get(data, "uid")], dtype=torch.bool)
+        data[KIND_FIELD] = is_ref.to(data["input_ids"].device)
+        tu.assign_non_tensor_data(data, COUNTS_FIELD, self._counts(data, is_ref))
+        return super().train_batch(data)
+
+    def _counts(self, data: TensorDict, is_ref: torch.Tensor) -> MiniBatchCounts:
+        """Totals over the data-parallel ranks, counted as verl's engines count tokens: by the loss mask."""
+        tokens = torch.tensor([int(mask.sum()) for mask in data["loss_mask"].unbind()])
+        totals = torch.stack([tokens[~is_ref].sum(), tokens[is_ref].sum(), (tokens[is_ref] > 0).sum()])
+        totals = totals.to(get_device_id())
+        torch.distributed.all_reduce(totals, group=self.engine.get_data_parallel_group())
+        return MiniBatchCounts(*totals.tolist())
+
+
+class _CombinedLoss:
+    """Mixin of verl's actor workers."""
+
+    actor_worker_cls = TapoTrainingWorker
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def init_model(self: Any) -> None:
+        """verl's, then the loss of each group kind."""
+        super().init_model()
+        if self.actor is not None:
+            self.loss_fn = PerKindLoss(self.loss_fn)
+            self.actor.set_loss_fn(self.loss_fn)
+
+
+class TapoActorRolloutRefWorker(_CombinedLoss, ActorRolloutRefWorker):
+    """The worker of the colocated trainer modes."""
+
+
+class TapoDetachActorWorker(_CombinedLoss, DetachActorWorker):
+    """The worker of the separate mode."""

@@ -1,0 +1,46 @@
+"""The advantage estimator `tapo`, as verl's registry wants it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from verl.trainer.ppo.core_algos import register_adv_est
+
+from tapo.core.advantage import decoupled_advantage
+from tapo.core.groups import is_ref_group
+
+
+@register_adv_est("tapo")
+def compute_tapo_advantage(
+    token_level_rewards: torch.Tensor,
+    response_mask: torch.Tensor,
+    index: np.ndarray,
+    config: Any = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalise each group by itself; for rollouts these are GRPO's advantages.
+
+    Args:
+        token_level_rewards: [N, T]; their sum is a row's reward.
+        response_mask: [N, T].
+        index: [N] group ids (verl's `uid`).
+        config: `config.algorithm`; `norm_adv_by_std_in_grpo` is honoured, as by GRPO.
+
+    Returns:
+        (advantages, returns), both [N, T] and equal.
+    """
+    rewards = token_level_rewards.sum(dim=-1)
+    by_std = True if config is None else config.get("norm_adv_by_std_in_grpo", True)
+    advantages = decoupled_advantage(rewards, index.tolist(), normalize_by_std=by_std)
+    lone = lone_rollouts(index)
+    # verl's GRPO gives a rollout without siblings (the others failed) its raw reward, divided by 1 + epsilon.
+    advantages[lone] = rewards[lone].float() / (1 + 1e-6) if by_std else rewards[lone].float()
+    advantages_NT = advantages.unsqueeze(-1) * response_mask
+    return advantages_NT, advantages_NT
+
+
+def lone_rollouts(index: np.ndarray) -> torch.Tensor:
+    """[N] whether a row is a rollout and the only one of its group."""
+    groups, inverse, counts = np.unique(index.astype(str), return_inverse=True, return_counts=True)
+    rollouts = np.array([not is_ref_group(group) for group in groups])
+    return torch.from_numpy(((counts == 1) & rollouts)[inverse])

@@ -1,0 +1,205 @@
+"""The trainer modes `tapo_sync`, `tapo_colocate_async` and `tapo_separate_async`."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig
+from transfer_queue import KVBatchMeta
+from verl.protocol import DataProto
+from verl.trainer.ppo.core_algos import FixedKLController
+from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
+from verl.trainer.ppo.ray_trainer import apply_kl_penalty
+from verl.trainer.ppo.utils import Role
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
+from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils as tu
+from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
+from verl.workers.utils.padding import response_to_nested
+
+from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.dump import JsonLines
+from tapo.report import GroupReport
+from tapo.run import prepare_run
+from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
+from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
+from tapo.trainer.batch import interleave, is_padding, select, split
+from tapo.trainer.dump import dump_trained_rows
+from tapo.trainer.loss import LAMBDA_FIELD
+from tapo.trainer.metrics import RefStep, step_metrics
+from tapo.trainer.ref_advantage import RefRows, ref_advantages
+
+ACTOR_ROLES = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
+
+
+class TapoTrainer:
+    """Mixin of verl's trainers: the stages of a step, on rollouts as verl runs them and on constructed rows beside.
+
+    Rollouts pass through verl's own methods alone, in the batch that GRPO would give them, so that neither their
+    advantages and losses nor their metrics change.
+    """
+
+    actor_worker_cls: type = TapoActorRolloutRefWorker
+
+    def __init__(self: Any, config: DictConfig):
+        self.tapo = prepare_run(config)
+        self._ref_steps: list[RefStep] = []
+        self._trained_dump = JsonLines(self.tapo.dump_dir, "trained")
+        super().__init__(config)
+
+    def _init_resource_pool_mgr(self: Any) -> None:
+        super()._init_resource_pool_mgr()
+        for role in ACTOR_ROLES:
+            if role in self.role_worker_mapping:
+                self.role_worker_mapping[role] = ray.remote(self.actor_worker_cls)
+
+    def _balance_batch(self: Any, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> KVBatchMeta:
+        rollouts, refs = split(batch)
+        rollouts = super()._balance_batch(rollouts, metrics, *args, **kwargs)
+        if len(refs) == 0:
+            return rollouts
+        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
+        chunks = ranks * self._mini_batches(rollouts)
+        refs = upsample_batch_to_divisible_size(
+            refs, chunks * self._micro_batch_multiple(), self.tokenizer.eos_token_id
+        )
+        workload = calculate_workload(torch.tensor([tag["seq_len"] for tag in refs.tags], dtype=torch.int64))
+        partitions = get_seqlen_balanced_partitions(workload, k_partitions=ranks, equal_size=True)
+        refs.reorder([row for partition in partitions for row in partition])
+        return interleave(rollouts, refs, chunks)
+
+    def _mini_batches(self: Any, rollouts: KVBatchMeta) -> int:
+        """Optimiser updates of one epoch over the rollouts: as many as GRPO makes."""
+        if self.config.trainer.critic_warmup > self.global_steps:
+            return 1
+        actor_rollout_ref = self.config.actor_rollout_ref
+        size = actor_rollout_ref.actor.ppo_mini_batch_size * actor_rollout_ref.rollout.n
+        assert len(rollouts) % size == 0, f"{len(rollouts)} rollouts in mini-batches of {size}"
+        return len(rollouts) // size
+
+    def _micro_batch_multiple(self: Any) -> int:
+        """What a rank's rows of a mini-batch must be a multiple of: every fixed micro-batch size that it meets."""
+        config = self.config.actor_rollout_ref
+        sizes = []
+        if not config.actor.use_dynamic_bsz:
+            sizes.append(config.actor.ppo_micro_batch_size_per_gpu)
+        if not config.rollout.log_prob_use_dynamic_bsz:
+            sizes.append(config.rollout.log_prob_micro_batch_size_per_gpu)
+        if self.use_reference_policy and not config.ref.get("log_prob_use_dynamic_bsz", False):
+            sizes.append(config.ref.get("log_prob_micro_batch_size_per_gpu"))
+        return math.lcm(1, *(size for size in sizes if size))
+
+    def _compute_old_log_prob(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        rollouts, refs = split(batch)
+        super()._compute_old_log_prob(rollouts, metrics)
+        if len(refs):
+            # On their own: verl's entropy and rollout-difference metrics then cover the rollouts alone.
+            super()._compute_old_log_prob(refs, {})
+        return batch
+
+    def _compute_advantage(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        rollouts, refs = split(batch)
+        with self._grpo_for_several_outputs(rollouts):
+            written = super()._compute_advantage(rollouts, metrics)
+        if len(refs):
+            self._compute_ref_advantage(refs, with_is_weights="rollout_is_weights" in (written.fields or ()))
+        return batch
+
+    @contextmanager
+    def _grpo_for_several_outputs(self: Any, rollouts: KVBatchMeta) -> Iterator[None]:
+        """verl takes a session's last output for estimator `grpo` only; on such a batch the two agree otherwise."""
+        algorithm = self.config.algorithm
+        name = algorithm.adv_estimator
+        if any(key.rsplit("_", 1)[-1] != "0" for key in rollouts.keys):
+            algorithm.adv_estimator = "grpo"
+        try:
+            yield
+        finally:
+            algorithm.adv_estimator = name
+
+    def _compute_ref_advantage(self: Any, refs: KVBatchMeta, with_is_weights: bool) -> None:
+        """Write the advantages of constructed rows, and the fields that rollouts carry too."""
+        names = ["uid", "response_mask", "rm_scores", "old_log_probs", "entropy", "ref_log_prob"]
+        fields = tq.kv_batch_get(keys=refs.keys, partition_id=refs.partition_id, select_fields=names)
+        nested_mask = fields["response_mask"]
+        uids = [str(uid) for uid in fields.pop("uid").tolist()]
+        data = DataProto(batch=fields.to_padded_tensor())
+        data.batch["token_level_scores"] = data.batch["token_level_rewards"] = data.batch["rm_scores"]
+        if self.config.algorithm.use_kl_in_reward:
+            # A controller of its own: constructed rows must not move the run's coefficient.
+            controller = FixedKLController(self.kl_ctrl_in_reward.value)
+            data, _ = apply_kl_penalty(data, kl_ctrl=controller, kl_penalty=self.config.algorithm.kl_penalty)
+
+        real = [i for i, tag in enumerate(refs.tags) if not is_padding(tag)]
+        tags = [refs.tags[i][REF_TAG] for i in real]
+        rows = RefRows(
+            uids=[uids[i] for i in real],
+            rewards_N=data.batch["token_level_rewards"][real].sum(dim=1),
+            source_rewards_N=self._rewards([tag["source_key"] for tag in tags], refs.partition_id),
+            prefix_lengths_N=torch.tensor([tag["prefix_length"] for tag in tags]),
+            mask_NT=data.batch["response_mask"][real],
+            log_probs_NT=data.batch["old_log_probs"][real],
+            entropy_NT=data.batch["entropy"][real],
+        )
+        step = RefStep(rows, ref_advantages(rows, self.tapo, self.config.algorithm))
+        self._ref_steps.append(step)
+        advantages = torch.zeros_like(data.batch["old_log_probs"], dtype=torch.float32)
+        advantages[real] = step.advantages.advantages_NT
+        output = {"advantages": advantages, "returns": advantages}
+        if self.config.algorithm.use_kl_in_reward:
+            output["token_level_rewards"] = data.batch["token_level_rewards"]
+        if with_is_weights:
+            # No behaviour policy sampled these rows from the query, so there is no ratio to correct.
+            output["rollout_is_weights"] = torch.ones_like(advantages)
+        nested = {name: response_to_nested(value, nested_mask) for name, value in output.items()}
+        tq.kv_batch_put(keys=refs.keys, partition_id=refs.partition_id, fields=tu.get_tensordict(nested))
+
+    def _rewards(self: Any, keys: list[str], partition_id: str) -> torch.Tensor:
+        """[N] rewards of rows that the rollouts' advantages have already been computed for."""
+        name = "token_level_rewards" if self.config.algorithm.use_kl_in_reward else "rm_scores"
+        distinct = list(dict.fromkeys(keys))
+        data = tq.kv_batch_get(keys=distinct, partition_id=partition_id, select_fields=[name])
+        reward = dict(zip(distinct, (float(row.sum()) for row in data[name].unbind()), strict=True))
+        return torch.tensor([reward[key] for key in keys])
+
+    def _update_actor(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        rollouts, _ = split(batch)
+        # With lambda_ref = 0 constructed rows stay out of the update altogether: it is GRPO's, bit by bit.
+        part = select(batch, list(range(len(batch)))) if self.tapo.lambda_ref else rollouts
+        part.extra_info[MINI_BATCH_FIELD] = len(part) // self._mini_batches(rollouts)
+        part.extra_info[LAMBDA_FIELD] = self.tapo.lambda_ref
+        super()._update_actor(part, metrics)
+        return batch
+
+    def _compute_metrics(self: Any, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> None:
+        rollouts, _ = split(batch)
+        super()._compute_metrics(rollouts, metrics, *args, **kwargs)
+        reports = [
+            GroupReport.from_tag(tag[REPORT_TAG]) for tag in rollouts.tags if REPORT_TAG in tag and not is_padding(tag)
+        ]
+        metrics.update(step_metrics(GroupReport.total_of(reports), self._ref_steps))
+        dump_trained_rows(self._trained_dump, batch, self._ref_steps, step=self.global_steps)
+        self._ref_steps = []
+
+
+@register_trainer("tapo_sync")
+class TapoTrainerSync(TapoTrainer, PPOTrainerSync):
+    """Rollout and training take turns on the same devices."""
+
+
+@register_trainer("tapo_colocate_async")
+class TapoTrainerColocateAsync(TapoTrainer, PPOTrainerColocateAsync):
+    """As `tapo_sync`, with unfinished rollouts and constructions carried over to the next step."""
+
+
+@register_trainer("tapo_separate_async")
+class TapoTrainerSeparateAsync(TapoTrainer, PPOTrainerSeparateAsync):
+    """Rollout on devices of its own."""
+
+    actor_worker_cls = TapoDetachActorWorker

@@ -1,0 +1,50 @@
+import pytest
+
+from tapo.config import ConfigError, TapoConfig
+
+
+def test_defaults_are_the_papers():
+    config = TapoConfig()
+    assert (config.n_pos, config.n_neg, config.m_max, config.lambda_ref) == (2, 4, 4, 1.0)
+    assert (config.ots.low, config.ots.high) == (0.01, 10.0)
+    assert (config.contrast, config.reconstruction) == ("source", "micro_reflective")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_poz": 1}, r"algorithm\.tapo\.n_poz = 1 .* known are .*n_pos"),
+        ({"n_pos": 0}, r"n_pos = 0 .* >= 1"),
+        ({"n_neg": 2.5}, r"n_neg = 2\.5 .* int"),
+        ({"m_max": True}, r"m_max = True .* int"),
+        ({"lambda_ref": -1}, r"lambda_ref = -1 .* >= 0"),
+        ({"lambda_ref": float("nan")}, r"lambda_ref = nan"),
+        ({"contrast": "both"}, r"contrast = 'both' .* source, failed, none"),
+        ({"reconstruction": "half"}, r"reconstruction = 'half' .* micro_reflective, full"),
+        ({"ots": {"low": -0.1}}, r"ots\.low = -0\.1 .* >= 0"),
+        ({"ots": {"high": 0.001}}, r"ots\.high = 0\.001 .* ots\.low \(0\.01\)"),
+        ({"ots": {"lo": 1}}, r"algorithm\.tapo\.ots\.lo = 1"),
+        ({"ots": 3}, r"algorithm\.tapo\.ots = 3 .* mapping"),
+        ({"construction": {"max_tokens": 0}}, r"max_tokens = 0"),
+        ({"construction": {"timeout_s": 0}}, r"timeout_s = 0 .* > 0"),
+        ({"construction": {"temperature": -1}}, r"temperature = -1"),
+        ({"construction": {"prompt_file": "/no/such/file"}}, r"prompt_file = '/no/such/file' .* No such file"),
+    ],
+)
+def test_what_cannot_work_is_named_with_key_value_and_what_is_allowed(options, message):
+    with pytest.raises(ConfigError, match=message):
+        TapoConfig.from_mapping(options)
+
+
+def test_a_prompt_file_replaces_the_prompt_once_its_placeholders_are_there(tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_text("{query} {wrong}")
+    with pytest.raises(ConfigError, match=r"\{correct\} exactly once, got \['query', 'wrong'\]"):
+        TapoConfig.from_mapping({"construction": {"prompt_file": str(path)}})
+    path.write_text("{query} {wrong} {correct}")
+    assert TapoConfig.from_mapping({"construction": {"prompt_file": str(path)}}).template() == path.read_text()
+
+
+def test_the_ablation_has_a_prompt_of_its_own():
+    assert "copied character for character" in TapoConfig().template()
+    assert "complete corrected solution" in TapoConfig(reconstruction="full").template()

@@ -1,0 +1,205 @@
+"""A group's constructions, with a scripted engine in place of the actor."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
+
+from tapo.config import TapoConfig
+from tapo.report import GroupReport
+from tapo.rollout.construction import Constructor, Limits
+from tapo.rollout.group import Group
+
+WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
+RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
+RECONSTRUCTION = "Step 1: 28*3=84\nStep 2: 84-39=55\nWait, 84-39 is not 55.\nStep 2: 84-39=45\n\\boxed{45}"
+ANSWER = f"<analysis>Step 2.</analysis>\n<reconstruction>\n{RECONSTRUCTION}\n</reconstruction>"
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+QUERY = [{"role": "user", "content": "28*3-39?"}]
+
+
+@pytest.fixture
+def tokenizer(byte_tokenizer):
+    byte_tokenizer.chat_template = TEMPLATE
+    return byte_tokenizer
+
+
+def rollout(tokenizer, text, reward):
+    ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+    return AgentLoopOutput(
+        prompt_ids=[5, 6, 7],
+        response_ids=ids,
+        response_mask=[1] * len(ids),
+        response_logprobs=[-0.5] * len(ids),
+        reward_score=reward,
+        num_turns=2,
+        metrics=AgentLoopMetrics(),
+        extra_fields={"min_global_steps": 3, "max_global_steps": 3, "turn_scores": [], "reward_extra_info": {"acc": 0}},
+    )
+
+
+def settled_group(tokenizer, n_wrong=4, n_right=2, wrong=WRONG, query=QUERY):
+    group = Group("uid", n_wrong + n_right, {"top_p": 0.9, "temperature": 0.3, "logprobs": True})
+    outputs = [rollout(tokenizer, wrong, 0.0)] * n_wrong + [rollout(tokenizer, RIGHT, 1.0)] * n_right
+    for session, output in enumerate(outputs):
+        group.add(session, output.model_copy(), {"raw_prompt": query, "uid": "uid"})
+    return group
+
+
+class Engine:
+    """Answers as scripted and remembers what it was asked."""
+
+    def __init__(self, tokenizer, answer=ANSWER):
+        self.tokenizer, self.answer, self.requests = tokenizer, answer, []
+
+    async def generate(self, **request):
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is None:
+            await asyncio.sleep(3600)
+        ids = self.tokenizer.encode(self.answer, add_special_tokens=False)
+        return SimpleNamespace(token_ids=ids, extra_fields={"global_steps": 4, "min_global_steps": 4})
+
+
+def constructor(tokenizer, engine, reward=1.0, max_model_len=4096, **options):
+    async def score(output, fields):
+        output.reward_score = reward
+        return reward
+
+    return Constructor(
+        TapoConfig.from_mapping({"construction": {"timeout_s": 0.5}, **options}),
+        tokenizer,
+        generate=engine.generate,
+        score=score,
+        limits=Limits(response_length=400, max_model_len=max_model_len, max_tokens=300),
+        chat_template_kwargs={},
+    )
+
+
+def run(builder, group):
+    """(attempts, report) of all the group's candidates."""
+
+    async def construct():
+        report = GroupReport()
+        pairs = builder.candidates(group, step=7)
+        attempts = await asyncio.gather(
+            *(builder.attempt(group, *pair, f"uid_ref_{j}", report) for j, pair in enumerate(pairs))
+        )
+        return attempts, report
+
+    return asyncio.run(construct())
+
+
+def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
+    engine = Engine(tokenizer)
+    attempts, report = run(constructor(tokenizer, engine), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
+    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4, "trained": 4}
+    assert not report.rejected
+    output, source = attempts[0].output, attempts[0].wrong.output
+    assert tokenizer.decode(output.response_ids, skip_special_tokens=True) == RECONSTRUCTION
+    assert output.model_fields_set == source.model_fields_set
+    assert output.prompt_ids == source.prompt_ids
+    assert output.response_mask == [1] * len(output.response_ids)
+    assert output.response_logprobs == [0.0] * len(output.response_ids)
+    assert output.extra_fields["min_global_steps"] == 4 and output.extra_fields["max_global_steps"] == 3
+    assert source.reward_score == 0.0 and source.extra_fields["reward_extra_info"] == {"acc": 0}
+
+
+def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_temperature(tokenizer):
+    engine = Engine(tokenizer)
+    run(constructor(tokenizer, engine), settled_group(tokenizer))
+    request = engine.requests[0]
+    assert request["sampling_params"] == {"top_p": 0.9, "temperature": 1.0, "logprobs": False, "max_tokens": 300}
+    prompt = tokenizer.decode(request["prompt_ids"])
+    assert "28*3-39?" in prompt and WRONG in prompt and RIGHT in prompt and prompt.endswith("assistant: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("no tags at all", "bad_format"),
+        (ANSWER.replace("28*3", "28 x 3"), "not_verbatim"),
+        (f"<analysis>a</analysis><reconstruction>{WRONG}</reconstruction>", "splice_at_end"),
+        (ANSWER.replace("Wait,", "The reference solution says that"), "leak"),
+        (RuntimeError("engine died"), "error"),
+        (None, "timeout"),
+    ],
+)
+def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, answer, outcome):
+    attempts, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    assert report.rejected == {outcome: 4}
+    assert report.funnel["trained"] == 0 and report.funnel["attempted"] == 4
+
+
+def test_a_prompt_that_does_not_fit_the_engine_is_never_sent(tokenizer):
+    engine = Engine(tokenizer)
+    _, report = run(constructor(tokenizer, engine, max_model_len=320), settled_group(tokenizer))
+    assert report.rejected == {"does_not_fit": 4}
+    assert engine.requests == []
+
+
+def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokenizer):
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer, wrong=" "))
+    assert report.rejected == {"empty_response": 4}
+    turns = [*QUERY, {"role": "assistant", "content": "a"}, *QUERY]
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer, query=turns))
+    assert report.rejected == {"unsupported_query": 4}
+
+
+@pytest.mark.parametrize(("contrast", "outcome"), [("source", "trained"), ("failed", "trained"), ("none", "wrong_answer")])
+def test_failed_constructions_are_trained_as_negatives_unless_contrast_is_none(tokenizer, contrast, outcome):
+    builder = constructor(tokenizer, Engine(tokenizer), reward=0.0, contrast=contrast)
+    attempts, report = run(builder, settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    assert report.funnel["correct"] == 0
+
+
+def test_the_full_reconstruction_goes_through_the_same_code(tokenizer):
+    engine = Engine(tokenizer, f"<analysis>a</analysis><reconstruction>{RIGHT}</reconstruction>")
+    builder = constructor(tokenizer, engine, reconstruction="full")
+    attempts, _ = run(builder, settled_group(tokenizer))
+    assert attempts[0].spliced.prefix_length == 0 and attempts[0].spliced.text == RIGHT
+
+
+def test_a_rerun_picks_the_same_whatever_order_sessions_settle_in(tokenizer):
+    builder = constructor(tokenizer, Engine(tokenizer))
+    group, again = settled_group(tokenizer, n_wrong=6), settled_group(tokenizer, n_wrong=6)
+    again.rollouts.reverse()
+
+    def chosen(group, step):
+        return [(wrong.session_id, right.session_id) for wrong, right in builder.candidates(group, step)]
+
+    assert chosen(group, 7) == chosen(again, 7)
+    assert len({tuple(chosen(group, step)) for step in range(20)}) > 5
+
+
+def test_an_ineligible_group_is_left_alone(tokenizer):
+    builder = constructor(tokenizer, Engine(tokenizer))
+    assert builder.candidates(settled_group(tokenizer, n_wrong=3, n_right=5), 1) == []
+    assert builder.candidates(Group("uid", 8, {}), 1) == []
+
+
+def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupported(tokenizer):
+    group = Group("uid", 3, {})
+    assert [group.settle() for _ in range(3)] == [False, False, True]
+    output = rollout(tokenizer, WRONG, 0.0)
+    for outputs, why in (
+        ([output, output], "multi_output"),
+        (output.model_copy(update={"response_mask": [1, 0]}), "multi_turn"),
+        (output.model_copy(update={"multi_modal_data": {"images": [1]}}), "multi_modal"),
+        (output.model_copy(update={"reward_score": float("nan")}), "no_reward"),
+    ):
+        group = Group("uid", 3, {})
+        group.add(0, outputs, {})
+        assert group.unsupported == why and group.rollouts == []
+
+
+def test_reports_add_up_and_survive_their_tag(tokenizer):
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
+    total = GroupReport.total_of([GroupReport.from_tag(report.to_tag()), report])
+    assert total.total == 2 and total.funnel["trained"] == 8
+    assert GroupReport.total_of([]).total == 0
