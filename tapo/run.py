@@ -58,13 +58,11 @@ def check_run(config: DictConfig) -> TapoConfig:
     modes = ", ".join(TRAINER_MODES)
     _require(_get(config, "trainer.v1.trainer_mode") in TRAINER_MODES, config, "trainer.v1.trainer_mode", modes)
     key = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
-    _require(_get(config, key) == AGENT_LOOP_MANAGER, config, key, f"TAPO constructs in {AGENT_LOOP_MANAGER} only")
+    _require(_constructs(_get(config, key)), config, key, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
 
     n = _get(config, "actor_rollout_ref.rollout.n")
     if tapo.enable and tapo.n_pos + tapo.n_neg > n:
-        allowed = (
-            f"no group of rollout.n = {n} has {tapo.n_pos} correct and {tapo.n_neg} wrong rollouts (n_pos + n_neg)"
-        )
+        allowed = f"needs at least n_pos + n_neg = {tapo.n_pos} + {tapo.n_neg} rollouts, or no group is ever eligible"
         raise ConfigError("actor_rollout_ref.rollout.n", n, allowed)
     for key, reason in _REFUSED.items():
         _require(not _get(config, key), config, key, reason)
@@ -135,6 +133,17 @@ class CheckBeforeRay(Callback):
 
         assert_registered()
         check_run(config)
+
+
+def _constructs(manager: str | None) -> bool:
+    """Whether an agent-loop manager is TAPO's; one's own is loaded to see."""
+    if not manager or manager == AGENT_LOOP_MANAGER:
+        return manager is not None
+    from verl.utils.import_utils import load_class_from_fqn
+
+    from tapo.rollout.manager import TapoAgentLoopManager
+
+    return issubclass(load_class_from_fqn(manager), TapoAgentLoopManager)
 
 
 def _get(config: DictConfig, key: str) -> Any:

@@ -150,7 +150,9 @@ def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokeni
     assert report.rejected == {"unsupported_query": 4}
 
 
-@pytest.mark.parametrize(("contrast", "outcome"), [("source", "trained"), ("failed", "trained"), ("none", "wrong_answer")])
+@pytest.mark.parametrize(
+    ("contrast", "outcome"), [("source", "trained"), ("failed", "trained"), ("none", "wrong_answer")]
+)
 def test_failed_constructions_are_trained_as_negatives_unless_contrast_is_none(tokenizer, contrast, outcome):
     builder = constructor(tokenizer, Engine(tokenizer), reward=0.0, contrast=contrast)
     attempts, report = run(builder, settled_group(tokenizer))

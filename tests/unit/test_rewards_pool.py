@@ -59,12 +59,10 @@ def wait_until_dead(pid: int, limit_s: float) -> bool:
         pytest.param("9**9**9", id="python power"),
         pytest.param(TOWER, id="power tower"),
         pytest.param("100000!!", id="factorial tower"),
-        pytest.param("((((5!)!)!)!)", id="nested factorials"),
         pytest.param(r"\sum_{n=1}^{1000000000} n^{1/3}", id="long sum"),
         pytest.param("{" * 480 + "82" + "}" * 480, id="deep braces"),
         pytest.param(r"\frac{" * 200 + "1" + "}{2}" * 150, id="fractions, unbalanced"),
         pytest.param("(" * 490 + "1" + ")" * 490, id="deep parentheses"),
-        pytest.param("x^" * 400 + "2", id="exponents"),
         pytest.param("1+" * 50_000 + "1", id="100,000 characters in the box"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What a run constructed and learned, for the eye."""

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.harness import ROOT, launch
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A few problems of the arithmetic example."""
+    folder = tmp_path_factory.mktemp("data")
+    script = ROOT / "examples" / "arithmetic" / "make_data.py"
+    sizes = ["--train", "96", "--test", "32", "--sft-train", "256", "--sft-val", "32"]
+    subprocess.run([sys.executable, script, folder, *sizes], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tapo_run(tmp_path_factory, data):
+    """Two steps of TAPO with a checkpoint behind them, on one rank."""
+    folder = tmp_path_factory.mktemp("tapo")
+    return launch(folder, data, "trainer.total_training_steps=2", "trainer.save_freq=2")

@@ -1,0 +1,100 @@
+"""Runs the real `verl.trainer.main_ppo` on the CPU in a process of its own, and reads what it left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tapo.dump import read_json_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "tests" / "data" / "cold_started_model"
+PROMPT_FILE = ROOT / "examples" / "arithmetic" / "construction_prompt.txt"
+PROMPTS, ROLLOUTS, MINI_BATCH = 12, 8, 6
+UPDATES_PER_STEP = PROMPTS // MINI_BATCH
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its output, and one dict of metrics per step."""
+
+    folder: Path
+    log: str
+    steps: dict[int, dict[str, float]]
+
+    def constructions(self) -> list[dict[str, Any]]:
+        return list(read_json_lines(self.folder / "dump", "constructions"))
+
+    def trained(self) -> list[dict[str, Any]]:
+        return list(read_json_lines(self.folder / "dump", "trained"))
+
+
+def options(folder: Path, data: Path) -> list[str]:
+    return [
+        "+tapo=[default,cpu]",
+        f"data.train_files={data}/train.parquet",
+        f"data.val_files={data}/test.parquet",
+        "data.max_prompt_length=96",
+        "data.max_response_length=192",
+        f"data.train_batch_size={PROMPTS}",
+        "data.shuffle=false",
+        f"actor_rollout_ref.model.path={MODEL}",
+        f"actor_rollout_ref.rollout.n={ROLLOUTS}",
+        f"actor_rollout_ref.actor.ppo_mini_batch_size={MINI_BATCH}",
+        "actor_rollout_ref.actor.use_dynamic_bsz=true",
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=8192",
+        "actor_rollout_ref.actor.optim.lr=1e-4",
+        "reward.custom_reward_function.path=pkg://tapo.rewards",
+        "reward.custom_reward_function.name=compute_score",
+        f"algorithm.tapo.construction.prompt_file={PROMPT_FILE}",
+        "algorithm.tapo.n_pos=1",
+        "algorithm.tapo.n_neg=1",
+        f"algorithm.tapo.dump_dir={folder}/dump",
+        "trainer.logger=[console,file]",
+        "trainer.val_before_train=false",
+        "trainer.resume_mode=disable",
+        f"trainer.default_local_dir={folder}/checkpoints",
+        f"trainer.rollout_data_dir={folder}/rollouts",
+    ]
+
+
+def launch(folder: Path, data: Path, *overrides: str, timeout_s: float = 600, check: bool = True) -> Run:
+    """One run; its whole process group is ended when it does not end by itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = folder / "metrics.jsonl"
+    environment = os.environ | {
+        "VERL_PLATFORM": "cpu",
+        "VERL_FILE_LOGGER_PATH": str(metrics),
+        "PYTHONPATH": str(ROOT),  # the fault managers of the tests
+        "HYDRA_FULL_ERROR": "1",
+    }
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", *options(folder, data), *overrides]
+    with (folder / "log").open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            code = "time-out"
+        finally:
+            end_group(process.pid)
+    log = (folder / "log").read_text(errors="replace")
+    assert not check or code == 0, f"main_ppo ended with {code}:\n{log[-6000:]}"
+    steps = {}
+    if metrics.exists():
+        for line in metrics.read_text().splitlines():
+            record = json.loads(line)
+            steps[record["step"]] = record["data"]
+    return Run(folder, log, steps)
+
+
+def end_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

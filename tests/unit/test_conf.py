@@ -1,0 +1,75 @@
+"""Every shipped YAML composes, and a composed run is checked."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from tapo.config import ConfigError, TapoConfig
+from tapo.run import check_run, construction_max_tokens, read_tapo_config
+
+GROUP = sorted(path.stem for path in (Path(__file__).parents[2] / "tapo" / "conf" / "tapo").glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=["actor_rollout_ref.rollout.n=8", *overrides])
+
+
+@pytest.mark.parametrize("name", GROUP)
+def test_every_option_of_the_group_composes(name):
+    assert OmegaConf.to_container(composed(f"+tapo={name}"), resolve=False)
+
+
+def test_default_turns_a_grpo_run_into_tapo_with_the_documented_defaults():
+    config = composed("+tapo=default")
+    assert config.algorithm.adv_estimator == "tapo"
+    assert config.trainer.v1.trainer_mode == "tapo_sync"
+    assert read_tapo_config(config) == TapoConfig(seed=config.actor_rollout_ref.rollout.seed)
+    assert check_run(config).enable
+
+
+def test_both_fragments_apply_together():
+    config = composed("+tapo=[default,cpu]")
+    assert config.algorithm.adv_estimator == "tapo" and config.trainer.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+algorithm.tapo.n_poz=1"], r"algorithm\.tapo\.n_poz"),
+        (["algorithm.tapo.ots.low=-1"], r"ots\.low = -1"),
+        (["actor_rollout_ref.rollout.n=5"], r"rollout\.n = 5 cannot work: needs at least n_pos \+ n_neg = 2 \+ 4"),
+        (["algorithm.adv_estimator=grpo"], r"adv_estimator = 'grpo'"),
+        (["trainer.v1.trainer_mode=sync"], r"trainer_mode = 'sync' cannot work: tapo_sync, "),
+        (["trainer.use_v1=false"], r"use_v1 = False"),
+        (["critic.enable=true"], r"critic\.enable = True"),
+        (["algorithm.rollout_correction.bypass_mode=true"], r"bypass_mode = True .* decoupled mode"),
+        (["distillation.enabled=true"], r"distillation\.enabled"),
+        (["reward.reward_model.enable=true"], r"reward_model\.enable = True .*enable_resource_pool=true"),
+        (["actor_rollout_ref.rollout.enable_rollout_routing_replay=true"], r"routing_replay = True"),
+        (["actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm"], r"loss_scale_factor = None"),
+        (
+            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
+            r"agent_loop_manager_class = None .*TapoAgentLoopManager",
+        ),
+        (
+            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=verl.trainer.ppo.v1.AgentLoopManagerTQ"],
+            r"agent_loop_manager_class = 'verl",
+        ),
+    ],
+)
+def test_runs_that_cannot_work_are_refused_with_key_value_and_reason(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        check_run(composed("+tapo=default", *overrides))
+
+
+def test_without_the_group_the_message_says_what_to_append():
+    with pytest.raises(ConfigError, match=r"\+tapo=default"):
+        check_run(composed())
+
+
+def test_an_answer_has_room_for_a_response_and_its_analysis():
+    assert construction_max_tokens(TapoConfig(), 200) == 300
+    assert construction_max_tokens(TapoConfig.from_mapping({"construction": {"max_tokens": 50}}), 200) == 50
