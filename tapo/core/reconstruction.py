@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import count
 from typing import Any
 
 REASONS = (
@@ -218,12 +219,19 @@ def _tracks(new: str, old: str) -> bool:
 def _token_boundary(ids: list[int], text: str, limit: int, tokenizer: Any) -> tuple[int, str]:
     """Most leading ids whose text is a prefix of `text` of at most `limit` characters, with that prefix."""
     low, high = 0, len(ids)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(_decode(tokenizer, ids[:middle])) <= limit:
-            low = middle
+    low_chars, high_chars = 0, len(text)
+    for look in count():
+        if low == high:
+            break
+        # Each look costs a decoding, and text is spread about evenly over tokens: interpolate. Halving every third
+        # time bounds the looks where it is not.
+        share = 0.5 if look % 3 == 2 else (limit - low_chars) / max(high_chars - low_chars, 1)
+        middle = min(max(low + round(share * (high - low)), low + 1), high)
+        chars = len(_decode(tokenizer, ids[:middle]))
+        if chars <= limit:
+            low, low_chars = middle, chars
         else:
-            high = middle - 1
+            high, high_chars = middle - 1, chars
     # A cut inside a character of several tokens decodes to a replacement mark: go back to where the character began.
     for length in range(low, max(low - MAX_TOKENS_PER_CHARACTER, 0) - 1, -1):
         prefix = _decode(tokenizer, ids[:length])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 
 from tapo.config import ConfigError, TapoConfig
@@ -73,3 +73,26 @@ def test_without_the_group_the_message_says_what_to_append():
 def test_an_answer_has_room_for_a_response_and_its_analysis():
     assert construction_max_tokens(TapoConfig(), 200) == 300
     assert construction_max_tokens(TapoConfig.from_mapping({"construction": {"max_tokens": 50}}), 200) == 50
+
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipe" / "tapo" / "config").glob("*.yaml")) + [ROOT / "examples/arithmetic/config/rl.yaml"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_composes_and_passes_the_check(path, monkeypatch):
+    for name in ("MODEL", "DATA", "OUT"):
+        monkeypatch.setenv(name, f"/{name.lower()}")
+    overrides = [] if "tapo: default" in path.read_text() else ["+tapo=[default,cpu]"]
+    with initialize_config_dir(str(path.parent), version_base=None):
+        config = compose(path.stem, overrides=overrides)
+    assert check_run(config).enable
+    assert config.actor_rollout_ref.rollout.n == 8
+    assert config.data.train_files == "/data/train.parquet"
+
+
+def test_the_cold_start_of_the_example_composes(monkeypatch):
+    monkeypatch.setenv("DATA", "/data")
+    with initialize_config_dir(str(ROOT / "examples/arithmetic/config"), version_base=None):
+        config = compose("cold_start", overrides=["trainer.total_training_steps=5"])
+    assert config.data.train_files == "/data/sft_train.parquet" and config.trainer.save_freq == 5

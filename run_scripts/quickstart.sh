@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The whole method on a CPU: data, cold start, RL, and what came of it.
+#
+#   bash run_scripts/quickstart.sh                   # GRPO and TAPO from the same cold start
+#   ALGORITHM=grpo bash run_scripts/quickstart.sh    # one of them
+#
+#   ALGORITHM   "tapo", "grpo" or both         (default: "grpo tapo")
+#   STEPS       RL steps                       (default: 30)
+#   SEED        of data, cold start and RL     (default: 1)
+#   OUTPUT      folder of everything written   (default: outputs/quickstart)
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+ALGORITHM="${ALGORITHM:-grpo tapo}"
+STEPS="${STEPS:-30}"
+SEED="${SEED:-1}"
+OUTPUT="$(mkdir -p "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && cd "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && pwd)"
+EXAMPLE="$TAPO_ROOT/examples/arithmetic"
+COLD_START_STEPS=160
+export VERL_PLATFORM=cpu
+export DATA="$OUTPUT/data"
+export MODEL="$OUTPUT/cold_start/model"
+
+for algorithm in $ALGORITHM; do
+  [[ "$algorithm" == tapo || "$algorithm" == grpo ]] || { echo "ALGORITHM=$ALGORITHM: allowed are tapo, grpo" >&2; exit 1; }
+done
+
+say "1/4 Data"
+python "$EXAMPLE/make_data.py" "$DATA" --seed "$SEED"
+
+say "2/4 Cold start: verl's sft_trainer teaches the base model to construct and to reflect"
+rm -rf "$OUTPUT/cold_start"
+VERL_FILE_LOGGER_PATH="$OUTPUT/cold_start/metrics.jsonl" \
+  python -m tapo.inspection.watch "$OUTPUT/cold_start" "$COLD_START_STEPS" "cold start" -- \
+  torchrun --standalone --nproc_per_node=1 -m verl.trainer.sft_trainer \
+  --config-path "$EXAMPLE/config" --config-name cold_start \
+  model.path="$EXAMPLE/base_model" trainer.seed="$SEED" \
+  trainer.total_training_steps="$COLD_START_STEPS" trainer.default_local_dir="$OUTPUT/cold_start/checkpoints"
+ln -sfn "$OUTPUT/cold_start/checkpoints/global_step_$COLD_START_STEPS/huggingface" "$MODEL"
+
+runs=()
+for algorithm in $ALGORITHM; do
+  say "3/4 ${algorithm^^}: $STEPS steps of verl's main_ppo"
+  export OUT="$OUTPUT/$algorithm"
+  rm -rf "$OUT"
+  overrides=("+tapo=cpu")
+  if [[ "$algorithm" == tapo ]]; then
+    overrides=("+tapo=[default,cpu]" "algorithm.tapo.dump_dir=$OUT/dump"
+      "algorithm.tapo.construction.prompt_file=$EXAMPLE/construction_prompt.txt")
+  fi
+  VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" \
+    python -m tapo.inspection.watch "$OUT" "$STEPS" "$algorithm" -- \
+    python -m verl.trainer.main_ppo --config-path "$EXAMPLE/config" --config-name rl \
+    "${overrides[@]}" data.seed="$SEED" trainer.total_training_steps="$STEPS" "$@"
+  runs+=("$OUT")
+done
+
+say "4/4 What came of it"
+tapo summary "${runs[@]}"
+if [[ -d "$OUTPUT/tapo/dump" ]]; then
+  tapo inspect "$OUTPUT/tapo/dump" --limit 3 --correct
+fi
