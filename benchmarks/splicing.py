@@ -14,7 +14,11 @@ from transformers import PreTrainedTokenizerFast
 from tapo.core.reconstruction import parse_construction, splice
 
 TOKENS = 8192
-WORDS = ["we", "have", "the", "sum", "of", "n", "integers", "so", "that", "it", "is", "equal", "to", "x", "plus", "y", "minus", "one", "and", "therefore", "by", "induction", "let", "us", "consider", "each", "case", "where", "f(x)", "=", "2x", "+", "1", "since", "\\frac{1}{2}", "holds", "for", "all", "primes", "p", "dividing", "the", "order", "of", "the", "group"]
+PROSE = (
+    "we have the sum of n integers so that it is equal to x plus y minus one and therefore by induction let us "
+    r"consider each case where f(x) = 2x + 1 since \frac{1}{2} holds for all primes p dividing the order of the group"
+)
+WORDS = PROSE.split()
 
 
 def tokenizer():

@@ -1,4 +1,4 @@
-"""Seconds a step of TAPO over GRPO beside the ratio of tokens, from the metrics of two runs that differ in nothing else.
+"""Seconds a step of TAPO over GRPO beside the ratio of tokens, from two runs that differ in nothing else.
 
 python benchmarks/step.py outputs/quickstart/tapo outputs/quickstart/grpo
 """

@@ -32,5 +32,5 @@ def assert_registered() -> None:
     if "tapo" not in ADV_ESTIMATOR_REGISTRY:
         raise RuntimeError(
             "verl has not loaded the TAPO plugin. Check that VERL_USE_EXTERNAL_PLUGINS is unset, `auto` or lists tapo, "
-            "that tapo-verl is installed in the environment of verl, and that `python -c 'import tapo.plugin'` succeeds."
+            "that tapo-verl is installed where verl is, and that `python -c 'import tapo.plugin'` succeeds."
         )

@@ -87,8 +87,8 @@ _REFUSED = {
 """Settings that exclude TAPO, and why."""
 
 _NO_SCALE = (
-    "without it seq-mean-token-sum-norm divides by the longest response of each micro-batch, and constructed rows would "
-    "rescale the rollouts' loss; set it to rollout.response_length, say"
+    "without it seq-mean-token-sum-norm divides by the longest response of each micro-batch, and constructed rows "
+    "would rescale the rollouts' loss; set it to rollout.response_length, say"
 )
 
 

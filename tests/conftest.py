@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 TEXT = [
     "Step 1: 28*3=84\nStep 2: 84-39=55\nStep 3: 55+7=62\n\\boxed{62}",
-    "Wait, 84-39 is not 55. Let me redo this step. Therefore the answer is \\frac{1}{2} \u2014 na\u00efve \u2208 \u211d.",
+    "Wait, 84-39 is not 55. Let me redo this step. Therefore the answer is \\frac{1}{2} \u2014 na\u00efve \u2208 R.",
     "We know that the sum of the first n integers is n(n+1)/2, so the total is 5050.",
 ]
 

@@ -8,10 +8,11 @@ answer that goes wrong and right again on purpose.
 from __future__ import annotations
 
 import random
+import re
 
-from task import Problem, analysis, first_mistake, generate_problem, inject_error
+from task import Problem, analysis, apply, first_mistake, generate_problem, inject_error
 
-KINDS = ("solve", "compare", "merge", "copy")
+KINDS = ("solve", "check", "compare", "merge", "copy")
 
 
 def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) -> tuple[str, str]:
@@ -22,24 +23,45 @@ def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) 
     problem = generate_problem(rng, "train")
     if kind == "solve":
         return problem.query, problem.solution
+    if kind == "check":
+        return check_row(problem, rng)
     return compare_row(problem, rng) if kind == "compare" else merge_row(problem, rng)
+
+
+def check_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Says of each line of a solution whether it is true."""
+    lines = inject_error(problem, rng).splitlines()[:-1]
+    verdicts = []
+    for line in lines:
+        term, result = line.split(": ")[1].split("=")
+        verdicts.append(f"{term} {'is' if evaluate_term(term) == int(result) else 'is not'} {result}.")
+    return "Check: " + "\n".join(lines), "\n".join(verdicts)
 
 
 def compare_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Compares the results of two solutions, step by step, up to the first that differs."""
     wrong = inject_error(problem, rng)
-    return f"First: {wrong}\nSecond: {problem.solution}\nCompare.", analysis(problem, wrong, problem.solution)
+    return pair_prompt(problem, wrong, "Compare."), analysis(problem, wrong, problem.solution)
 
 
 def merge_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """Copies the first solution through the first line that differs from the second, then the second from that line on."""
+    """Copies the wrong solution through its first error, then the right one from that step on."""
     wrong = inject_error(problem, rng)
     mistake = first_mistake(problem, wrong)
     rest = problem.solution.splitlines(keepends=True)[mistake.step - 1 :]
-    return f"First: {wrong}\nSecond: {problem.solution}\nMerge.", wrong[: mistake.end] + "".join(rest)
+    return pair_prompt(problem, wrong, "Merge."), wrong[: mistake.end] + "".join(rest)
 
 
 def copy_row(tokens: list[str], rng: random.Random) -> tuple[str, str]:
     """Copies a random string: no token is left that the model has never read or written."""
     text = "".join(rng.choices(tokens, k=rng.randint(4, 24)))
     return f"Copy: {text}", text
+
+
+def pair_prompt(problem: Problem, wrong: str, task: str) -> str:
+    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {problem.solution}\n{task}"
+
+
+def evaluate_term(term: str) -> int:
+    left, sign, right = re.fullmatch(r"(\d+)([-+*])(\d+)", term).groups()
+    return apply(int(left), sign, int(right))

@@ -4,6 +4,7 @@ Chosen with `VERL_PLATFORM=cpu`, as verl chooses every platform. A "device" is a
 rollout replica is one, and Ray hands them out as the resource `GPU`, of which a run declares as many as it likes.
 """
 
+import logging
 import os
 import resource
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,8 @@ from verl.plugin.platform import PlatformBase, PlatformRegistry
 from tapo.platforms import patches, vllm_distribution
 from tapo.platforms.post_import import when_imported
 
+logger = logging.getLogger(__name__)
+
 ENVIRONMENT = {
     # verl picks an engine class by device and lists the FSDP engines under "cuda" and "npu" only; the class is the same.
     "VERL_ENGINE_DEVICE": "cuda",
@@ -27,6 +30,10 @@ ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # With "1", vLLM replaces the in-process executor that `tapo/conf/tapo/cpu.yaml` asks for by a further process.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # TransferQueue warns at each call of the 8 threads it takes by default, on a machine with fewer cores.
+    "TQ_NUM_THREADS": "1",
+    # The report probes the CPU in further processes while everything else starts.
+    "VLLM_NO_USAGE_STATS": "1",
     # Ray would start one idle Python worker for each declared CPU; verl's actors need an environment of their own anyway.
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -34,19 +41,35 @@ ENVIRONMENT = {
 
 
 def activate_if_selected() -> None:
-    """Register the CPU platform and what belongs to it, if `VERL_PLATFORM` asks for it."""
-    if os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu":
+    """Register the CPU platform and what belongs to it, if `VERL_PLATFORM` asks for it.
+
+    Raises:
+        PatchError: verl or vLLM is not the version that the platform was written for.
+    """
+    if os.environ.get("VERL_PLATFORM", "").strip().lower() != "cpu":
+        return
+    try:
         activate()
+    except patches.PatchError as error:
+        # verl skips a plugin that fails with a debug message, so the reason is given here.
+        logger.error("%s", error)
+        raise
 
 
 def activate() -> None:
-    """Register the CPU platform, fill in the environment, and line up the patches."""
-    PlatformRegistry.register(platform="cpu")(PlatformCPU)
+    """Fill in the environment, line up the patches, and register the CPU platform.
+
+    Registered last: where a patch fails, verl then stops at an unknown platform instead of going on without the patch.
+
+    Raises:
+        PatchError: see `activate_if_selected`.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     vllm_distribution.answer_for_vllm()
     for module, patch in patches.PATCHES.items():
         when_imported(module, patch)
+    PlatformRegistry.register(platform="cpu")(PlatformCPU)
 
 
 def _max_rss_bytes() -> int:

@@ -76,7 +76,7 @@ def test_an_answer_has_room_for_a_response_and_its_analysis():
 
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipe" / "tapo" / "config").glob("*.yaml")) + [ROOT / "examples/arithmetic/config/rl.yaml"]
+RECIPES = [*sorted((ROOT / "recipe/tapo/config").glob("*.yaml")), ROOT / "examples/arithmetic/config/rl.yaml"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

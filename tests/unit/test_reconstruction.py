@@ -175,7 +175,7 @@ def test_for_any_rollout_and_any_cut_the_kept_prefix_is_the_rollouts_own(byte_to
     whole = [token for token in range(2, len(byte_tokenizer)) if "\ufffd" not in byte_tokenizer.decode([token])]
     of_several_tokens = st.sampled_from("\u2295\u211d\u00e9\U0001f642").map(lambda c: encode(byte_tokenizer, c))
     chunk = st.sampled_from(whole).map(lambda token: [token]) | of_several_tokens
-    ids = sum(data.draw(st.lists(chunk, min_size=12, max_size=40)), [])
+    ids = [token for tokens in data.draw(st.lists(chunk, min_size=12, max_size=40)) for token in tokens]
     _, text = response_text(ids, byte_tokenizer)
     assume(len(text) > 12)
     cut = data.draw(st.integers(1, len(text) - 8))
