@@ -41,11 +41,14 @@ class ConstructionConfig:
     temperature: float = 1.0
     """Sampling temperature of the answer; top_p and top_k are the rollouts'."""
     timeout_s: float = 600.0
-    """Seconds after which one construction is given up, waiting in the engine's queue included."""
+    """Seconds after which one construction is given up. It counts waiting in the engine's queue and, in the
+    asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
     min_prefix_tokens: int = 1
     """Least number of tokens kept from the wrong rollout; 0 allows answers that start over."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
+    prompt: str | None = None
+    """The same as text. A run reads its prompt_file once, where it starts, and hands it to its workers as this."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,14 @@ class TapoConfig:
         Raises:
             ConfigError: `construction.prompt_file` cannot be read or lacks a placeholder.
         """
-        path = self.construction.prompt_file
-        if path is None:
+        path, text = self.construction.prompt_file, self.construction.prompt
+        if path is None and text is None:
             return CONSTRUCTION_PROMPT if self.keep_prefix else FULL_RECONSTRUCTION_PROMPT
+        name, got = ("prompt", text) if path is None else ("prompt_file", path)
         try:
-            return check_template(Path(path).expanduser().read_text(encoding="utf-8"))
+            return check_template(text if path is None else Path(path).expanduser().read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError("algorithm.tapo.construction.prompt_file", path, str(error)) from error
+            raise ConfigError(f"algorithm.tapo.construction.{name}", got, str(error)) from error
 
 
 def _require(condition: bool, key: str, got: Any, allowed: str) -> None:

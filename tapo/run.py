@@ -1,6 +1,7 @@
 """What TAPO asks of a verl run: read its options, refuse what cannot work, fill in what follows from the rest."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -69,6 +70,8 @@ def check_run(config: DictConfig) -> TapoConfig:
     key = "actor_rollout_ref.actor.loss_scale_factor"
     scaled = _get(config, "actor_rollout_ref.actor.loss_agg_mode") != "seq-mean-token-sum-norm"
     _require(scaled or _get(config, key) is not None, config, key, _NO_SCALE)
+    key = "actor_rollout_ref.actor.policy_loss.loss_mode"
+    _require(_get(config, key) != "geo_mean", config, key, "geo_mean averages over rows of the other group kind too")
     reward_model = "reward.reward_model.enable"
     colocated = _get(config, reward_model) and not _get(config, "reward.reward_model.enable_resource_pool")
     reason = "rewards must be known while a group rolls out: set reward.reward_model.enable_resource_pool=true"
@@ -83,6 +86,8 @@ _REFUSED = {
     "distillation.enabled": "a teacher's log-probs are not computed for constructed rows",
     "actor_rollout_ref.rollout.enable_rollout_routing_replay": "no engine recorded the routing of constructed rows",
     "actor_rollout_ref.actor.use_prefix_grouper": "groups of TAPO differ in size",
+    "actor_rollout_ref.actor.shuffle": "mini-batches hold their shares of rollouts and constructed rows in fixed order",
+    "skip.rollout_tq.enable": "cached rollouts are stored without their constructed rows",
 }
 """Settings that exclude TAPO, and why."""
 
@@ -100,14 +105,31 @@ def prepare_run(config: DictConfig) -> TapoConfig:
     """
     tapo = check_run(config)
     rollout = config.actor_rollout_ref.rollout
+    wanted = rollout.prompt_length + 2 * rollout.response_length + PROMPT_OVERHEAD_TOKENS
+    wanted += construction_max_tokens(tapo, rollout.response_length)
     with open_dict(config):
         config.trainer.v1.trainer_mode = TRAINER_MODES[config.trainer.v1.trainer_mode]
+        _make_independent_of_this_machine(config, tapo)
         if rollout.max_model_len is None and tapo.enable:
-            answer = construction_max_tokens(tapo, rollout.response_length)
-            wanted = rollout.prompt_length + 2 * rollout.response_length + PROMPT_OVERHEAD_TOKENS + answer
             rollout.max_model_len = min(wanted, _model_context(config) or wanted)
-            logger.info("TAPO sets rollout.max_model_len to %d (construction wants %d)", rollout.max_model_len, wanted)
+    if tapo.enable and rollout.max_model_len < wanted:
+        logger.warning(
+            "rollout.max_model_len = %d is less than the %d that every construction would fit into; those that do not "
+            "fit are counted under tapo/construct/rejected/does_not_fit",
+            rollout.max_model_len,
+            wanted,
+        )
     return tapo
+
+
+def _make_independent_of_this_machine(config: DictConfig, tapo: TapoConfig) -> None:
+    """Workers on other nodes see neither this one's files nor its working directory."""
+    node = config.algorithm.tapo
+    if tapo.construction.prompt_file is not None:
+        node.construction.prompt = tapo.template()
+        node.construction.prompt_file = None
+    if tapo.dump_dir is not None:
+        node.dump_dir = str(Path(tapo.dump_dir).expanduser().absolute())
 
 
 def _model_context(config: DictConfig) -> int | None:
@@ -122,17 +144,20 @@ def _model_context(config: DictConfig) -> int | None:
 class CheckBeforeRay(Callback):
     """Hydra callback of the `tapo` config group: a run that cannot work stops before Ray starts."""
 
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the composed config, and that this process carries the plugin.
 
         Raises:
-            ConfigError: see `check_run`.
-            RuntimeError: verl has not loaded the plugin.
+            SystemExit: with the sentence of the `ConfigError` (see `check_run`), or of the `RuntimeError` if verl has
+                not loaded the plugin. Hydra turns any other exception of a callback into a warning and goes on.
         """
         from tapo.plugin import assert_registered
 
-        assert_registered()
-        check_run(config)
+        try:
+            assert_registered()
+            check_run(config)
+        except (ConfigError, RuntimeError) as error:
+            raise SystemExit(f"TAPO: {error}") from error
 
 
 def _constructs(manager: str | None) -> bool:

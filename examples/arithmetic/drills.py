@@ -11,9 +11,10 @@ import random
 import re
 
 from task import Problem, analysis, apply, first_mistake, generate_problem, inject_error
+from tokenizer import CHARACTERS, PHRASES, STEPS
 
 KINDS = ("solve", "check", "mend", "copy")
-MARKERS = [chr(code) for code in range(33, 127) if not chr(code).isdigit()]
+MARKS = [token for token in [*PHRASES, *CHARACTERS] if token.strip() and not token[0].isdigit() and token not in STEPS]
 
 
 def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) -> tuple[str, str]:
@@ -30,24 +31,22 @@ def draw_row(rng: random.Random, weights: tuple[float, ...], tokens: list[str]) 
 def check_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Says of each line of a solution whether it is true."""
     lines = inject_error(problem, rng).splitlines()[:-1]
-    verdicts = []
-    for line in lines:
-        term, result = line.split(": ")[1].split("=")
-        verdicts.append(f"{term}{' is ' if evaluate_term(term) == int(result) else ' is not '}{result}.")
-    return "Check: " + "\n".join(lines), "\n".join(verdicts)
+    return "Check: " + "\n".join(lines), "\n".join(map(verdict, lines))
 
 
 def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Compares two solutions step by step, then copies the wrong one through its first error and the right one from there on.
 
-    The query names the three marks to put around the parts. They are drawn anew each time, so that the model learns to go by the content.
+    The query names the marks to put around the parts and, in half of the rows, before a sentence on the error. They are drawn anew each
+    time, so that the model goes by the query and the content, and no mark is bound to a part.
     """
     wrong = inject_error(problem, rng)
     mistake = first_mistake(problem, wrong)
     rest = problem.solution.splitlines(keepends=True)[mistake.step - 1 :]
-    begin, middle, end = rng.sample(MARKERS, 3)
-    answer = [begin, analysis(problem, wrong, problem.solution), middle, wrong[: mistake.end], *rest, end]
-    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {problem.solution}\n{begin}{middle}{end}", "".join(answer)
+    begin, middle, end, *before = marks = rng.sample(MARKS, rng.choice((3, 4)))
+    sentence = [*before, f"{verdict(mistake.line)}\n"] if before else []
+    answer = [begin, analysis(problem, wrong, problem.solution), middle, wrong[: mistake.end], *sentence, *rest, end]
+    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {problem.solution}\n{''.join(marks)}", "".join(answer)
 
 
 def copy_row(tokens: list[str], rng: random.Random) -> tuple[str, str]:
@@ -56,6 +55,8 @@ def copy_row(tokens: list[str], rng: random.Random) -> tuple[str, str]:
     return f"Copy: {text}", text
 
 
-def evaluate_term(term: str) -> int:
-    left, sign, right = re.fullmatch(r"(\d+)([-+*])(\d+)", term).groups()
-    return apply(int(left), sign, int(right))
+def verdict(line: str) -> str:
+    """Whether the equation of a step is true."""
+    left, sign, right, result = re.fullmatch(r"Step \d+: (\d+)([-+*])(\d+)=(\d+)", line).groups()
+    true = apply(int(left), sign, int(right)) == int(result)
+    return f"{left}{sign}{right}{' is ' if true else ' is not '}{result}."

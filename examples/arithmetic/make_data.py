@@ -2,9 +2,9 @@
 
     python examples/arithmetic/make_data.py FOLDER [--train 2048] [--test 256] [--sft-train 8192] [--sft-val 256]
 
-`train.parquet` and `test.parquet` hold problems for RL. `sft_train.parquet` and `sft_val.parquet` hold the cold start: right solutions and
-micro-reflective trajectories as answers to the plain query, and tagged constructions as answers to the construction prompt. Its rollouts are
-generated, errors included, so that it takes seconds and needs no model.
+`train.parquet` and `test.parquet` hold problems for RL. `sft_train.parquet` and `sft_val.parquet` hold the cold start: right
+solutions and micro-reflective trajectories as answers to the plain query, and tagged constructions as answers to the
+construction prompt. Its rollouts are generated, errors included, so that it takes seconds and needs no model.
 """
 
 from __future__ import annotations

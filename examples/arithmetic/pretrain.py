@@ -1,9 +1,9 @@
-"""Trains the base model of the arithmetic example from scratch: a Qwen3 of 0.9 million parameters, on the CPU, in minutes.
+"""Trains the arithmetic example's base model from scratch: a Qwen3 of 0.9 million parameters, on the CPU, in minutes.
 
     python examples/arithmetic/pretrain.py [FOLDER]
 
-The checkpoint under `base_model/` was written by this script with its defaults. It is trained to be right about half of the time: strong
-enough for groups with right rollouts, weak enough for groups with wrong ones.
+The checkpoint under `base_model/` was written by this script with its defaults. It is trained until it is right about half
+of the time: strong enough for groups with right rollouts, weak enough for groups with wrong ones.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", nargs="?", default=Path(__file__).parent / "base_model", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=16, help="chats a step")
-    parser.add_argument("--mixture", type=float, nargs=4, default=(0.45, 0.1, 0.35, 0.1), metavar=tuple(map(str.upper, KINDS)))
+    parser.add_argument("--mixture", type=float, nargs=4, default=(0.45, 0.05, 0.4, 0.1), metavar=tuple(map(str.upper, KINDS)))
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Samples a model of the arithmetic example and measures what TAPO will find: accuracy, eligible groups, valid constructions.
+"""Samples a model of the arithmetic example: its accuracy, its eligible groups, its valid constructions.
 
     python examples/arithmetic/sample.py FOLDER [--problems 200] [--show 2]
 """
@@ -37,7 +37,9 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def generate(model, tokenizer, prompts: list[str], *, greedy: bool = False, max_new_tokens: int = 192, batch: int = 256):
+def generate(
+    model, tokenizer, prompts: list[str], *, greedy: bool = False, max_new_tokens: int = 192, batch: int = 256
+) -> list[str]:
     """Answers to user messages, in batches of prompts of similar length."""
     texts = [
         tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)

@@ -1,7 +1,7 @@
 """A multi-step arithmetic task small enough for a one-million-parameter model.
 
-A problem starts with a number and applies four to six operations; every value on the way lies in 1..99. Everything is generated, so the
-only right solution of a problem is known and the first error of any rollout can be found by rule:
+A problem starts with a number and applies four to six operations; every value on the way lies in 1..99. Everything is
+generated, so a problem's only right solution is known and the first error of any rollout can be found by rule:
 
     query       Start with 28. Multiply by 3. Subtract 39. Add 5. Add 8. What is the result?
     solution    Step 1: 28*3=84
@@ -74,7 +74,7 @@ class Mistake:
     """The first error of a rollout that the rollout doesn't correct itself.
 
     Attributes:
-        step: number of the step that should have stood there, from 1; one more than the steps there are if the answer is wrong.
+        step: number of the step that should have stood there, from 1; the number of steps plus one for the answer.
         line: the erroneous line.
         end: offset in the rollout behind that line and its newline.
     """

@@ -2,8 +2,8 @@
 
     python examples/arithmetic/tokenizer.py FOLDER
 
-Any ASCII text of printable characters, newlines and tabs survives encoding and decoding. The four construction tags are ordinary tokens:
-they stay when special tokens are skipped, since the construction's parser has to see them.
+Any ASCII text of printable characters, newlines and tabs survives encoding and decoding. The four construction tags are
+ordinary tokens: they stay when special tokens are skipped, since the construction's parser has to see them.
 """
 
 from __future__ import annotations

@@ -90,15 +90,21 @@ TRACKING_RATIO = 0.6
 """Text after the splice point whose next `TRACKING_WINDOW` characters are this similar to the wrong rollout's own
 continuation is an edited copy of it, not a reflection. Reflections measured on the example stay below 0.4."""
 
+COPIED_BLOCK = 48
+"""So many characters in a row of the rollout's dropped tail, within that window, are copied on too."""
+
 _LEAK = re.compile(
     r"""\b(?:
-        (?:reference|provided|sibling|sample)\s+(?:solution|answer|response|rollout|attempt|reasoning)
-      | (?:correct|right|given|other)\s+(?:solution|response|rollout|attempt)\s+
-        (?:given|provided|shown|above|below|says|states|shows)
-      | (?:solution|response|attempt)\s+(?:given|provided|shown)\s+(?:above|below|to\s+me)
-      | (?:solution|response|attempt)\s+(?:that|which)\s+is\s+right
-      | (?:my|the)\s+wrong\s+(?:solution|attempt|response|rollout)
-      | according\s+to\s+the\s+(?:correct|right|given|other)\s+(?:solution|answer|response)
+        reference\s+(?:solution|answer|response)
+      | (?:sibling|correct|right|reference)\s+(?:rollout|attempt|response)
+      | provided\s+(?:solution|response|attempt)
+      | (?:solution|attempt|response)\s+(?:that\s+)?(?:(?:was|is)\s+)?(?:given|provided|shown)\s+
+        (?:above|below|to\s+me|uses|says)
+      | (?:correct|right)\s+(?:solution|answer|approach)\s+
+        (?:given|provided|shown|above|below|says|states|shows|does|uses)
+      | (?:looking\s+at|compared?\s+(?:to|with)|according\s+to|as\s+in)\s+
+        the\s+(?:correct|right|given|other)\s+(?:solution|answer)
+      | (?:my|the)\s+wrong\s+(?:attempt|response|rollout)
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -142,7 +148,7 @@ def splice(
     ids = [*kept, *new_ids, tokenizer.eos_token_id]
     if len(ids) > max_length:
         raise ConstructionError("too_long", f"{len(ids)} tokens, at most {max_length}")
-    if _decode(tokenizer, ids[:-1]) != prefix + new_text:
+    if decode(tokenizer, ids[:-1]) != prefix + new_text:
         raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
     reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
     return Spliced(ids, len(kept), reflection, prefix, correction)
@@ -154,7 +160,7 @@ def response_text(ids: Sequence[int], tokenizer: Any) -> tuple[list[int], str]:
     special = set(tokenizer.all_special_ids)
     while own_ids and own_ids[-1] in special:
         own_ids.pop()
-    return own_ids, _decode(tokenizer, own_ids)
+    return own_ids, decode(tokenizer, own_ids)
 
 
 def split_reflection(new_text: str) -> tuple[str, str]:
@@ -187,14 +193,15 @@ def _kept_prefix(wrong_ids: Sequence[int], reconstruction: str, tokenizer: Any) 
 
 
 def _forgive_newline(reconstruction: str, wrong: str) -> tuple[str, int]:
-    """The reading of the reconstruction, with a newline more or less in front, that agrees longest with `wrong`."""
-    readings = [reconstruction]
-    if reconstruction.startswith("\n"):
-        readings.append(reconstruction[1:])
-    elif wrong.startswith("\n"):
-        readings.append("\n" + reconstruction)
+    """The reading of the reconstruction that agrees longest with `wrong`, and how far.
+
+    White space in front of a text is lost between tags more often than not, so the rollout's own is a reading too.
+    """
+    own_space = wrong[: len(wrong) - len(wrong.lstrip())]
+    readings = (reconstruction, own_space + reconstruction.lstrip())
     new, split = max(((text, _common_prefix_length(text, wrong)) for text in readings), key=lambda pair: pair[1])
-    return new.removesuffix("\n"), min(split, len(new.removesuffix("\n")))
+    new = new.removesuffix("\n")
+    return new, min(split, len(new))
 
 
 def _common_prefix_length(a: str, b: str) -> int:
@@ -210,10 +217,19 @@ def _common_prefix_length(a: str, b: str) -> int:
 
 
 def _tracks(new: str, old: str) -> bool:
-    """Whether the new text behind the splice point is an edited copy of the wrong rollout's own continuation."""
+    """Whether the new text behind the splice point is an edited copy of the rollout's dropped tail.
+
+    So it is if it changes a number in place, if it reads like the tail in the same place, or if a block of the tail
+    stands in it, shifted by an insertion or an omission.
+    """
+    if new[0].isdigit() and old[0].isdigit():
+        return True
     window = min(len(new), len(old), TRACKING_WINDOW)
     matcher = SequenceMatcher(None, new[:window], old[:window], autojunk=False)
-    return matcher.ratio() >= TRACKING_RATIO
+    if matcher.ratio() >= TRACKING_RATIO:
+        return True
+    head = new[:TRACKING_WINDOW]
+    return any(head[i : i + COPIED_BLOCK] in old for i in range(len(head) - COPIED_BLOCK + 1))
 
 
 def _token_boundary(ids: list[int], text: str, limit: int, tokenizer: Any) -> tuple[int, str]:
@@ -227,14 +243,14 @@ def _token_boundary(ids: list[int], text: str, limit: int, tokenizer: Any) -> tu
         # time bounds the looks where it is not.
         share = 0.5 if look % 3 == 2 else (limit - low_chars) / max(high_chars - low_chars, 1)
         middle = min(max(low + round(share * (high - low)), low + 1), high)
-        chars = len(_decode(tokenizer, ids[:middle]))
+        chars = len(decode(tokenizer, ids[:middle]))
         if chars <= limit:
             low, low_chars = middle, chars
         else:
             high, high_chars = middle - 1, chars
     # A cut inside a character of several tokens decodes to a replacement mark: go back to where the character began.
     for length in range(low, max(low - MAX_TOKENS_PER_CHARACTER, 0) - 1, -1):
-        prefix = _decode(tokenizer, ids[:length])
+        prefix = decode(tokenizer, ids[:length])
         if len(prefix) <= limit and text.startswith(prefix):
             return length, prefix
     raise ConstructionError("tokenizer_roundtrip", "the kept ids do not decode to the beginning of the rollout")
@@ -244,5 +260,6 @@ MAX_TOKENS_PER_CHARACTER = 8
 """A UTF-8 character has at most 4 bytes; byte-level vocabularies spend at most one token a byte."""
 
 
-def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Text of token ids: special tokens left out, spaces as they are."""
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

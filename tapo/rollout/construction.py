@@ -13,7 +13,7 @@ from verl.utils.tokenizer import normalize_token_ids
 
 from tapo.config import TapoConfig
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import ConstructionError, Spliced, parse_construction, response_text, splice
+from tapo.core.reconstruction import ConstructionError, Spliced, decode, parse_construction, response_text, splice
 from tapo.core.selection import select_candidates
 from tapo.report import GroupReport
 from tapo.rollout.group import Group, Rollout
@@ -121,6 +121,10 @@ class Constructor:
 
     async def _build(self, attempt: Attempt, group: Group, name: str, report: GroupReport) -> None:
         prompt_ids = self._prompt_ids(attempt)
+        max_tokens = min(self.limits.max_tokens, self.limits.max_model_len - len(prompt_ids))
+        if max_tokens < min(self.limits.max_tokens, len(attempt.correct.output.response_ids)):
+            # Not even room for an answer as long as the sibling.
+            raise RejectedError("does_not_fit")
         token_output = await self.generate(
             request_id=name,
             prompt_ids=prompt_ids,
@@ -128,11 +132,11 @@ class Constructor:
                 **group.sampling_params,
                 "temperature": self.config.construction.temperature,
                 "logprobs": False,
-                "max_tokens": self.limits.max_tokens,
+                "max_tokens": max_tokens,
             },
         )
         report.generated_tokens += len(token_output.token_ids)
-        attempt.answer = self.tokenizer.decode(token_output.token_ids, skip_special_tokens=True)
+        attempt.answer = decode(self.tokenizer, token_output.token_ids)
         attempt.answer_fields = token_output.extra_fields
         reconstruction = parse_construction(attempt.answer).reconstruction
         report.funnel["parsed"] += 1
@@ -153,7 +157,6 @@ class Constructor:
             report.funnel["correct"] += 1
         elif self.config.contrast == "none":
             raise RejectedError("wrong_answer")
-        report.funnel["trained"] += 1
         attempt.outcome = "trained"
 
     def _prompt_ids(self, attempt: Attempt) -> list[int]:
@@ -175,10 +178,7 @@ class Constructor:
         encoded = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, **self.chat_template_kwargs
         )
-        prompt_ids = normalize_token_ids(encoded)
-        if len(prompt_ids) + self.limits.max_tokens > self.limits.max_model_len:
-            raise RejectedError("does_not_fit")
-        return prompt_ids
+        return normalize_token_ids(encoded)
 
 
 def constructed_output(attempt: Attempt) -> AgentLoopOutput:

@@ -27,11 +27,15 @@ class Group:
     rollouts: list[Rollout] = field(default_factory=list)
     unsupported: str | None = None
     """Why nothing can be built from this group, if so."""
+    first_session: int | None = None
+    """A session that has put an output, of whatever kind: its row carries the group's report."""
     _settled: int = 0
 
     def add(self, session_id: int, output: AgentLoopOutput | list[AgentLoopOutput], fields: Mapping[str, Any]) -> None:
         """Keep a session's output; a kind that construction does not cover marks the whole group as left alone."""
         outputs = output if isinstance(output, list) else [output]
+        if outputs and (self.first_session is None or session_id < self.first_session):
+            self.first_session = session_id
         if len(outputs) != 1:
             self.unsupported = "multi_output"
         elif not all(outputs[0].response_mask):

@@ -81,14 +81,24 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             group.add(kwargs["session_id"], output, kwargs)
 
     async def _construct(self, group: Group, step: int) -> None:
+        """Build, publish and report. Whatever fails is counted, and costs the group none of its rollouts."""
         report = GroupReport()
         started = time.perf_counter()
-        pairs = []
-        if group.unsupported is None:
-            pairs = self._constructor.candidates(group, step)
-        else:
+        try:
+            await self._build_and_publish(group, step, report)
+        except Exception:
+            logger.exception("the constructions of group %s failed", group.uid)
+            report.rejected["error"] += 1
+        report.construct_s = time.perf_counter() - started
+        if group.first_session is not None:
+            key = f"{group.uid}_{group.first_session}_0"
+            await tq.async_kv_put(key=key, partition_id="train", tag={REPORT_TAG: report.to_tag()})
+
+    async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
+        if group.unsupported is not None:
             report.unsupported = 1
-            self._warn_once(group.unsupported)
+            return self._warn_once(group.unsupported)
+        pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
         names = [f"{ref_group(group.uid)}_{group.size + j}" for j in range(len(pairs))]
         attempts = await asyncio.gather(
@@ -97,11 +107,20 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         for j, attempt in enumerate(attempts):
             if attempt.outcome == "trained":
                 await self._publish(group, attempt, session_id=group.size + j)
+                report.funnel["trained"] += 1
             self._dump.write(_record(attempt, group, step, key=f"{names[j]}_0"))
-        report.construct_s = time.perf_counter() - started
-        if group.rollouts:
-            key = f"{group.uid}_{min(rollout.session_id for rollout in group.rollouts)}_0"
-            await tq.async_kv_put(key=key, partition_id="train", tag={REPORT_TAG: report.to_tag()})
+
+    def _filtered(self, group: Group) -> bool:
+        """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.
+
+        The filter reads every row of a query. Rewards differ in any eligible group; another metric need not, and
+        constructed rows must not bring the difference.
+        """
+        filter_groups = self.config.algorithm.get("filter_groups", None)
+        if not filter_groups or not filter_groups.get("enable", False) or filter_groups.metric == "reward":
+            return False
+        infos = [rollout.output.extra_fields.get("reward_extra_info", {}) for rollout in group.rollouts]
+        return len({info.get(filter_groups.metric) for info in infos}) == 1
 
     def _warn_once(self, kind: str) -> None:
         if kind not in self._warned:
@@ -112,18 +131,25 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         """Put a constructed row beside its group, as verl puts a session's output."""
         assert attempt.output is not None and attempt.spliced is not None
         fields = {**attempt.wrong.fields, "uid": ref_group(group.uid), "session_id": session_id}
-        await super()._agent_loop_postprocess(attempt.output, False, **fields)
+        key = f"{fields['uid']}_{session_id}_0"
         tag = {
             "source_key": f"{group.uid}_{attempt.wrong.session_id}_0",
             "prefix_length": attempt.spliced.prefix_length,
         }
-        key = f"{fields['uid']}_{session_id}_0"
+        # The tag goes first: a row without it would pass for a rollout.
         await tq.async_kv_put(key=key, partition_id="train", tag={REF_TAG: tag})
+        try:
+            await super()._agent_loop_postprocess(attempt.output, False, **fields)
+        except Exception:
+            await tq.async_kv_clear(keys=[key], partition_id="train")
+            raise
 
     async def _score(self, output: AgentLoopOutput, fields: dict[str, Any]) -> float:
         await self._compute_score([output], kwargs=fields)
         assert output.reward_score is not None
-        return float(output.reward_score)
+        # Reward functions may return numpy scalars, which the dump's JSON does not know.
+        output.reward_score = float(output.reward_score)
+        return output.reward_score
 
 
 def _record(attempt: Attempt, group: Group, step: int, key: str) -> dict[str, Any]:
@@ -137,7 +163,7 @@ def _record(attempt: Attempt, group: Group, step: int, key: str) -> dict[str, An
         "query": messages[-1]["content"] if messages else "",
         "wrong_session": attempt.wrong.session_id,
         "wrong": attempt.wrong_text,
-        "wrong_reward": attempt.wrong.output.reward_score,
+        "wrong_reward": float(attempt.wrong.output.reward_score),
         "correct_session": attempt.correct.session_id,
         "correct": attempt.correct_text,
         "answer": attempt.answer,

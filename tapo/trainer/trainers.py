@@ -93,7 +93,12 @@ class TapoTrainer:
             sizes.append(config.rollout.log_prob_micro_batch_size_per_gpu)
         if self.use_reference_policy and not config.ref.get("log_prob_use_dynamic_bsz", False):
             sizes.append(config.ref.get("log_prob_micro_batch_size_per_gpu"))
-        return math.lcm(1, *(size for size in sizes if size))
+        multiple = math.lcm(1, *(size for size in sizes if size))
+        megatron = config.actor.get("megatron") or {}
+        if sizes and (megatron.get("virtual_pipeline_model_parallel_size") or 1) > 1:
+            # The interleaved schedule wants micro-batches in groups of the pipeline's size.
+            multiple *= megatron.get("pipeline_model_parallel_size", 1)
+        return multiple
 
     def _compute_old_log_prob(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         rollouts, refs = split(batch)

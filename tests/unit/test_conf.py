@@ -1,5 +1,7 @@
 """Every shipped YAML composes, and a composed run is checked."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 
 from tapo.config import ConfigError, TapoConfig
-from tapo.run import check_run, construction_max_tokens, read_tapo_config
+from tapo.run import check_run, construction_max_tokens, prepare_run, read_tapo_config
 
 GROUP = sorted(path.stem for path in (Path(__file__).parents[2] / "tapo" / "conf" / "tapo").glob("*.yaml"))
 
@@ -47,6 +49,9 @@ def test_both_fragments_apply_together():
         (["critic.enable=true"], r"critic\.enable = True"),
         (["algorithm.rollout_correction.bypass_mode=true"], r"bypass_mode = True .* decoupled mode"),
         (["distillation.enabled=true"], r"distillation\.enabled"),
+        (["actor_rollout_ref.actor.shuffle=true"], r"actor\.shuffle = True"),
+        (["actor_rollout_ref.actor.policy_loss.loss_mode=geo_mean"], r"loss_mode = 'geo_mean'"),
+        (["skip.rollout_tq.enable=true"], r"rollout_tq\.enable = True"),
         (["reward.reward_model.enable=true"], r"reward_model\.enable = True .*enable_resource_pool=true"),
         (["actor_rollout_ref.rollout.enable_rollout_routing_replay=true"], r"routing_replay = True"),
         (["actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm"], r"loss_scale_factor = None"),
@@ -63,6 +68,45 @@ def test_both_fragments_apply_together():
 def test_runs_that_cannot_work_are_refused_with_key_value_and_reason(overrides, message):
     with pytest.raises(ConfigError, match=message):
         check_run(composed("+tapo=default", *overrides))
+
+
+def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompt.txt").write_text("{query}{wrong}{correct}")
+    config = composed(
+        "+tapo=default",
+        "algorithm.tapo.construction.prompt_file=prompt.txt",
+        "algorithm.tapo.dump_dir=dump",
+        "actor_rollout_ref.rollout.max_model_len=4096",
+    )
+    prepare_run(config)
+    assert config.trainer.v1.trainer_mode == "sync"
+    assert config.algorithm.tapo.dump_dir == str(tmp_path / "dump")
+    (tmp_path / "prompt.txt").unlink()
+    assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "multirun"])
+def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
+    script = tmp_path / "app.py"
+    script.write_text(
+        "import hydra, verl.trainer.ppo.core_algos\n"
+        "@hydra.main(config_path='pkg://verl.trainer.config', config_name='ppo_trainer', version_base=None)\n"
+        "def main(config):\n    print('main was reached')\n"
+        "main()\n"
+    )
+    command = [
+        sys.executable,
+        script,
+        "+tapo=default",
+        "actor_rollout_ref.rollout.n=8",
+        "algorithm.tapo.n_pos=0",
+        *flags,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "TAPO: algorithm.tapo.n_pos = 0 cannot work: needs an integer >= 1" in done.stderr
+    assert "main was reached" not in done.stdout
 
 
 def test_without_the_group_the_message_says_what_to_append():

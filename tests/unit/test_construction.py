@@ -96,7 +96,7 @@ def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
     engine = Engine(tokenizer)
     attempts, report = run(constructor(tokenizer, engine), settled_group(tokenizer))
     assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
-    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4, "trained": 4}
+    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4}
     assert not report.rejected
     output, source = attempts[0].output, attempts[0].wrong.output
     assert tokenizer.decode(output.response_ids, skip_special_tokens=True) == RECONSTRUCTION
@@ -132,14 +132,20 @@ def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, 
     attempts, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
     assert [attempt.outcome for attempt in attempts] == [outcome] * 4
     assert report.rejected == {outcome: 4}
-    assert report.funnel["trained"] == 0 and report.funnel["attempted"] == 4
+    assert report.funnel["correct"] == 0 and report.funnel["attempted"] == 4
 
 
-def test_a_prompt_that_does_not_fit_the_engine_is_never_sent(tokenizer):
+def test_an_answer_gets_what_room_the_engine_has_and_a_prompt_without_any_is_never_sent(tokenizer):
     engine = Engine(tokenizer)
-    _, report = run(constructor(tokenizer, engine, max_model_len=320), settled_group(tokenizer))
-    assert report.rejected == {"does_not_fit": 4}
-    assert engine.requests == []
+    run(constructor(tokenizer, engine), settled_group(tokenizer))
+    prompt = len(engine.requests[0]["prompt_ids"])
+    sibling = len(rollout(tokenizer, RIGHT, 1.0).response_ids)
+    for room, sent in ((sibling, 4), (sibling - 1, 0)):
+        engine = Engine(tokenizer)
+        _, report = run(constructor(tokenizer, engine, max_model_len=prompt + room), settled_group(tokenizer))
+        assert len(engine.requests) == sent
+        assert report.rejected["does_not_fit"] == 4 - sent
+        assert {request["sampling_params"]["max_tokens"] for request in engine.requests} <= {sibling}
 
 
 def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokenizer):
@@ -198,10 +204,11 @@ def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupporte
         group = Group("uid", 3, {})
         group.add(0, outputs, {})
         assert group.unsupported == why and group.rollouts == []
+        assert group.first_session == 0
 
 
 def test_reports_add_up_and_survive_their_tag(tokenizer):
     _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
     total = GroupReport.total_of([GroupReport.from_tag(report.to_tag()), report])
-    assert total.total == 2 and total.funnel["trained"] == 8
+    assert total.total == 2 and total.funnel["correct"] == 8
     assert GroupReport.total_of([]).total == 0

@@ -114,6 +114,31 @@ def test_a_correction_without_a_reflection_is_an_edited_copy(byte_tokenizer):
     assert reason(byte_tokenizer, "Step 1: 28*3=84\n" + CORRECTION) == "not_verbatim"
 
 
+LONG = (
+    "We note that the bus travels 60 miles per hour for the first leg of the trip. "
+    "The second leg takes three hours at the lower speed of 45 miles per hour. "
+    "Adding up, the whole distance is 120 plus 135 miles, which makes \\boxed{245}."
+)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        LONG.replace("The second leg takes three hours at the lower speed of 45 miles per hour. ", ""),
+        LONG.replace("the bus travels", "our bus travels") + " Wait, 120 plus 135 is 255, so \\boxed{255}.",
+        LONG.replace("245", "255"),
+        LONG.replace("45 miles", "40 miles").replace("135", "120").replace("245", "240"),
+    ],
+    ids=["a sentence left out", "a word changed", "the answer changed", "a number changed and carried on"],
+)
+def test_edited_copies_are_rejected_whatever_their_edit(byte_tokenizer, new):
+    assert reason(byte_tokenizer, new, LONG) == "not_verbatim"
+
+
+def test_white_space_in_front_of_the_rollout_is_its_own(byte_tokenizer):
+    assert run(byte_tokenizer, GOOD, " " + WRONG).text == " " + GOOD
+
+
 def test_an_answer_that_starts_over_has_no_prefix(byte_tokenizer):
     new = "Let us begin anew and take care this time. " + CORRECTION
     assert reason(byte_tokenizer, new) == "prefix_too_short"
@@ -132,15 +157,27 @@ def test_an_answer_that_stops_inside_the_copy_has_nothing_new(byte_tokenizer):
 
 @pytest.mark.parametrize(
     "phrase",
-    ["The reference solution says 45.", "As the correct solution shows, it is 45.", "Compare my wrong attempt."],
+    [
+        "The reference solution says 45.",
+        "As the correct solution shows, it is 45.",
+        "Wait, looking at the correct solution, this is 45.",
+        "The solution provided uses 45 here.",
+        "Compare my wrong attempt.",
+    ],
 )
 def test_an_answer_that_speaks_of_what_it_was_shown_is_rejected(byte_tokenizer, phrase):
     assert reason(byte_tokenizer, KEPT + phrase + "\n" + CORRECTION) == "leak"
 
 
 def test_ordinary_words_are_no_leak(byte_tokenizer):
-    text = KEPT + "Wait, the correct answer to this step is 45, a better solution.\n" + CORRECTION
-    assert run(byte_tokenizer, text).text == text
+    for prose in (
+        "Wait, the correct answer to this step is 45, a better solution.",
+        "But x = -3 is the wrong solution, since lengths are positive.",
+        "The other solution of the equation is x = 2.",
+        "A sample response to the survey contains 3 of the provided answer choices.",
+    ):
+        text = KEPT + prose + "\n" + CORRECTION
+        assert run(byte_tokenizer, text).text == text
 
 
 def test_the_longest_allowed_result_counts_eos(byte_tokenizer):
