@@ -76,8 +76,20 @@ def keep_linear_weights(module: Any) -> None:
     module.dispatch_cpu_unquantized_gemm = dispatch_cpu_unquantized_gemm
 
 
+def offload_unpinned(module: Any) -> None:
+    """verl keeps a reference policy's weights in pinned host memory, which torch can only ask an accelerator for."""
+    policy = module.CPUOffloadPolicy
+    _target(policy, "__init__", ["self", "pin_memory"])
+
+    def unpinned_policy(pin_memory: bool = True) -> Any:
+        return policy(pin_memory=False)
+
+    module.CPUOffloadPolicy = unpinned_policy
+
+
 PATCHES = {
     "verl.utils.distributed": name_gloo_once,
+    "verl.workers.engine.fsdp.transformer_impl": offload_unpinned,
     "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer": copy_received_weights,
     "vllm.model_executor.layers.utils": keep_linear_weights,
 }

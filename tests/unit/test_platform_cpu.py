@@ -178,6 +178,15 @@ def test_received_weights_do_not_point_into_the_buffer():
     assert (name, tensor.tolist(), is_last) == ("w", [0.0, 0.0], True)
 
 
+def test_a_reference_policy_is_offloaded_without_pinned_memory():
+    from torch.distributed.fsdp import CPUOffloadPolicy
+
+    module = ModuleType("transformer_impl")
+    module.CPUOffloadPolicy = CPUOffloadPolicy
+    patches.offload_unpinned(module)
+    assert module.CPUOffloadPolicy(pin_memory=True) == CPUOffloadPolicy(pin_memory=False)
+
+
 def test_a_linear_layer_keeps_its_weight():
     module = ModuleType("vllm.model_executor.layers.utils")
     module.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: None
