@@ -6,9 +6,7 @@ from setuptools import find_namespace_packages, find_packages, setup
 
 HERE = Path(__file__).parent
 CPU_REQUIREMENTS = [
-    line
-    for line in (HERE / "requirements" / "cpu.txt").read_text().splitlines()
-    if line and not line.startswith("#")
+    line for line in (HERE / "requirements" / "cpu.txt").read_text().splitlines() if line and not line.startswith("#")
 ]
 
 setup(

@@ -25,7 +25,7 @@ def tokens(step):
     )
 
 
-def main(tapo: str, grpo: str, rows: str = "512"):
+def main(tapo: str, grpo: str, rows: str = "256"):
     results = {}
     for name, folder in (("tapo", tapo), ("grpo", grpo)):
         steps = [step | {"rows": int(rows)} for step in read_metrics(Path(folder))][WARM_UP_STEPS:]

@@ -5,16 +5,16 @@
 #   ALGORITHM=grpo bash run_scripts/quickstart.sh    # one of them
 #
 #   ALGORITHM   "tapo", "grpo" or both         (default: "grpo tapo")
-#   STEPS       RL steps                       (default: 30)
+#   STEPS       RL steps                       (default: 20)
 #   SEED        of data, cold start and RL     (default: 1)
 #   OUTPUT      folder of everything written   (default: outputs/quickstart)
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ALGORITHM="${ALGORITHM:-grpo tapo}"
-STEPS="${STEPS:-30}"
+STEPS="${STEPS:-20}"
 SEED="${SEED:-1}"
 OUTPUT="$(mkdir -p "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && cd "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && pwd)"
 EXAMPLE="$TAPO_ROOT/examples/arithmetic"
-COLD_START_STEPS=160
+COLD_START_STEPS=400
 export VERL_PLATFORM=cpu
 export DATA="$OUTPUT/data"
 export MODEL="$OUTPUT/cold_start/model"
@@ -28,9 +28,9 @@ python "$EXAMPLE/make_data.py" "$DATA" --seed "$SEED"
 
 say "2/4 Cold start: verl's sft_trainer teaches the base model to construct and to reflect"
 rm -rf "$OUTPUT/cold_start"
-VERL_FILE_LOGGER_PATH="$OUTPUT/cold_start/metrics.jsonl" \
+VERL_FILE_LOGGER_PATH="$OUTPUT/cold_start/metrics.jsonl" PYTHONPATH="$EXAMPLE" \
   python -m tapo.inspection.watch "$OUTPUT/cold_start" "$COLD_START_STEPS" "cold start" -- \
-  torchrun --standalone --nproc_per_node=1 -m verl.trainer.sft_trainer \
+  env OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node=1 -m verl.trainer.sft_trainer \
   --config-path "$EXAMPLE/config" --config-name cold_start \
   model.path="$EXAMPLE/base_model" trainer.seed="$SEED" \
   trainer.total_training_steps="$COLD_START_STEPS" trainer.default_local_dir="$OUTPUT/cold_start/checkpoints"

@@ -2,9 +2,9 @@
 
     python examples/arithmetic/make_data.py FOLDER [--train 2048] [--test 256] [--sft-train 8192] [--sft-val 256]
 
-`train.parquet` and `test.parquet` hold problems for RL. `sft_train.parquet` and `sft_val.parquet` hold the cold start: right
-solutions and micro-reflective trajectories as answers to the plain query, and tagged constructions as answers to the
-construction prompt. Its rollouts are generated, errors included, so that it takes seconds and needs no model.
+`train.parquet` and `test.parquet` hold problems for RL. `sft_train.parquet` and `sft_val.parquet` hold the cold start:
+right solutions and micro-reflective trajectories as answers to the plain query, and tagged constructions as answers to
+the construction prompt. Its rollouts are generated, errors included, so that it takes seconds and needs no model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ import random
 from pathlib import Path
 
 import pandas as pd
-from task import Problem, construction, first_mistake, generate_problem, inject_error, micro_reflective
+from task import (
+    REFLECTION_MARK,
+    Problem,
+    construction,
+    first_mistake,
+    generate_problem,
+    inject_error,
+    micro_reflective,
+    reflection,
+)
 
 PROMPT_FILE = Path(__file__).parent / "construction_prompt.txt"
 KINDS = ("solution", "reflective", "construction")
@@ -59,14 +68,25 @@ def sft_row(problem: Problem, kind: str, rng: random.Random, reflective_share: f
 
 
 def reflective_but_wrong(problem: Problem, rng: random.Random) -> str:
-    """A rollout that corrects one error and makes another one at a later step."""
+    """A rollout that reflects and goes wrong all the same.
+
+    Equally often it mends an error and makes another one later, restates an erroneous step wrongly again, or takes back a
+    step that was right.
+    """
+    kind = rng.choice(("later", "again", "needless"))
     while True:
-        mended, wrong = inject_error(problem, rng), inject_error(problem, rng)
-        early, late = first_mistake(problem, mended).step, first_mistake(problem, wrong).step
-        if early < late:
-            # The mended rollout is two lines longer: the erroneous one and the reflection.
-            head = micro_reflective(problem, mended).splitlines(keepends=True)[: late + 1]
-            return "".join([*head, *wrong.splitlines(keepends=True)[late - 1 :]])
+        first, second = inject_error(problem, rng), inject_error(problem, rng)
+        early, late = first_mistake(problem, first), first_mistake(problem, second)
+        tail = second.splitlines(keepends=True)[late.step - 1 :]
+        if kind == "needless":
+            right = problem.solution.splitlines(keepends=True)[: late.step]
+            term, result = problem.steps[late.step - 1].split(": ")[1].split("=")
+            return "".join([*right, f"{REFLECTION_MARK}{term} is not {result}.\n", *tail])
+        if kind == "later" and early.step < late.step:
+            mended = micro_reflective(problem, first)[early.end :].splitlines(keepends=True)
+            return "".join([first[: early.end], *mended[: late.step - early.step + 1], *tail])
+        if kind == "again" and early.step == late.step and early.line != late.line:
+            return "".join([first[: early.end], f"{reflection(problem, early)}\n", *tail])
 
 
 def sft_rows(problems: list[Problem], rng: random.Random, mixture: list[float], reflective_share: float) -> list[dict]:
@@ -95,8 +115,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--test", type=int, default=256, help="held-out RL problems")
     parser.add_argument("--sft-train", type=int, default=8192, help="cold-start chats")
     parser.add_argument("--sft-val", type=int, default=256, help="held-out cold-start chats")
-    parser.add_argument("--mixture", type=float, nargs=3, default=[0.3, 0.2, 0.5], metavar=tuple(map(str.upper, KINDS)))
-    parser.add_argument("--reflective-share", type=float, default=0.15, help="constructions from reflective rollouts")
+    parser.add_argument("--mixture", type=float, nargs=3, default=[0.4, 0.1, 0.5], metavar=tuple(map(str.upper, KINDS)))
+    parser.add_argument("--reflective-share", type=float, default=0.3, help="constructions from reflective rollouts")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 

@@ -2,8 +2,8 @@
 
     python examples/arithmetic/pretrain.py [FOLDER]
 
-The checkpoint under `base_model/` was written by this script with its defaults. It is trained until it is right about half
-of the time: strong enough for groups with right rollouts, weak enough for groups with wrong ones.
+The checkpoint under `base_model/` was written by this script with its defaults. It is trained until it is right about
+half of the time: strong enough for groups with right rollouts, weak enough for groups with wrong ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from drills import KINDS, draw_row
 from sample import evaluate, report
-from tokenizer import CHARACTERS, PHRASES, build_tokenizer
+from tokenizer import build_tokenizer
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 IGNORED = -100  # label of tokens without a loss
@@ -83,7 +83,7 @@ def backward(model: torch.nn.Module, rows: list[tuple[list[int], list[int]]], pa
 
 
 def build_optimizers(model: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for the rest: AdamW alone needs several times the steps."""
+    """Muon for the layers' matrices, AdamW for embeddings and norms: AdamW alone needs several times the steps."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
@@ -106,7 +106,7 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
     ]
     started = time.monotonic()
     for step in range(1, options.steps + 1):
-        texts = [draw_row(rng, options.mixture, PHRASES + CHARACTERS) for _ in range(options.rows)]
+        texts = [draw_row(rng, options.mixture) for _ in range(options.rows)]
         loss = backward(model, [encode_chat(tokenizer, *text) for text in texts], tokenizer.pad_token_id)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
@@ -119,9 +119,10 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", default=Path(__file__).parent / "base_model", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2300)
     parser.add_argument("--rows", type=int, default=16, help="chats a step")
-    parser.add_argument("--mixture", type=float, nargs=4, default=(0.45, 0.05, 0.4, 0.1), metavar=tuple(map(str.upper, KINDS)))
+    kinds = tuple(map(str.upper, KINDS))
+    parser.add_argument("--mixture", type=float, nargs=5, default=(0.3, 0.05, 0.1, 0.5, 0.05), metavar=kinds)
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Samples a model of the arithmetic example: its accuracy, its eligible groups, its valid constructions.
 
-    python examples/arithmetic/sample.py FOLDER [--problems 200] [--show 2]
+python examples/arithmetic/sample.py FOLDER [--problems 200] [--show 2]
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Mistake:
-    """The first error of a rollout that the rollout doesn't correct itself.
+    """The first error of a rollout that no reflection takes back.
 
     Attributes:
         step: number of the step that should have stood there, from 1; the number of steps plus one for the answer.
@@ -134,7 +134,11 @@ def inject_error(problem: Problem, rng: random.Random) -> str:
 
 
 def first_mistake(problem: Problem, text: str) -> Mistake | None:
-    """The first uncorrected error of a rollout; None for a right one, or one that merely stops early."""
+    """The first error of a rollout that no reflection takes back; None for a right one, or one that merely stops early.
+
+    Where a reflection restates the step wrongly again, the error is the restated line: what a rollout has noticed by
+    itself needs no second reflection.
+    """
     expected = [*problem.steps, f"\\boxed{{{problem.answer}}}"]
     lines = text.splitlines(keepends=True)
     done = end = 0
@@ -143,13 +147,11 @@ def first_mistake(problem: Problem, text: str) -> Mistake | None:
         if done == len(expected):
             return None
         if line.startswith(REFLECTION_MARK):
-            # What follows a reflection restates a step, maybe an earlier one.
-            restated = _STEP.fullmatch(lines[index + 1].rstrip("\n")) if index + 1 < len(lines) else None
-            if restated and int(restated[1]) <= done:
-                done = int(restated[1]) - 1
+            # A reflection may go back to a step that was right.
+            done = min(done, (_restated_step(lines, index) or done + 1) - 1)
         elif line == expected[done]:
             done += 1
-        elif not _is_corrected(lines[index + 1 : index + 3], expected[done]):
+        elif _restated_step(lines, index + 1) != done + 1:
             return Mistake(done + 1, line, end)
     return None
 
@@ -246,9 +248,12 @@ def _solution_text(steps: list[str], answer: int) -> str:
     return "".join(f"{step}\n" for step in steps) + f"\\boxed{{{answer}}}"
 
 
-def _is_corrected(following: list[str], expected: str) -> bool:
-    """True if a reflection and the right line come next."""
-    return len(following) == 2 and following[0].startswith(REFLECTION_MARK) and following[1].rstrip("\n") == expected
+def _restated_step(lines: list[str], index: int) -> int | None:
+    """The number of the step behind the reflection in line `index`; None if there is no reflection, or no step."""
+    if index + 1 >= len(lines) or not lines[index].startswith(REFLECTION_MARK):
+        return None
+    restated = _STEP.fullmatch(lines[index + 1].rstrip("\n"))
+    return int(restated[1]) if restated else None
 
 
 def _stated_results(text: str) -> dict[int, int]:

@@ -21,7 +21,7 @@ STEPS = [f"Step {number}: " for number in range(1, 10)]
 QUERY = ["Start with ", "Add ", "Subtract ", "Multiply by ", ". ", "What is the result?"]
 SOLUTION = ["\\boxed{", "Wait, ", " is not ", "step ", " is ", " vs ", " same.", " differs."]
 PROMPT = ["Query: ", "Wrong: ", "Correct: ", "Rewrite."]
-DRILLS = ["Check: ", "Copy: "]
+DRILLS = ["Check: ", "Compare: ", "Copy: "]
 PHRASES = [*TAGS, *STEPS, *QUERY, *SOLUTION, *PROMPT, *DRILLS]
 CHARACTERS = [chr(code) for code in range(32, 127)] + ["\n", "\t"]
 

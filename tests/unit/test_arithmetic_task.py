@@ -1,6 +1,7 @@
 """The arithmetic example's task, tokenizer and data."""
 
 import random
+import re
 import string
 import sys
 from pathlib import Path
@@ -129,11 +130,23 @@ def test_faulty_constructions_are_told_apart(old, new, fault):
     assert task.construction_fault(PROBLEM, WRONG, answer.replace(old, new)) == fault
 
 
-def test_drills_copy_and_compare():
-    assert drills.compare_row(PROBLEM, random.Random(0))[0].endswith("\nCompare.")
+def test_drills_state_what_is_true():
+    assert drills.verdict("Step 2: 84-39=55") == "84-39 is not 55."
+    assert drills.verdict("Step 2: 84-39=45") == "84-39 is 45."
     for seed in SEEDS:
-        prompt, copied = drills.copy_row(PROBLEM, random.Random(seed))
-        assert copied in prompt
+        _, answer = drills.compare_row(PROBLEM, random.Random(seed))
+        for first, second, verdict in re.findall(r"(-?\d+) vs (-?\d+) (\w+)\.", answer):
+            assert verdict == ("same" if first == second else "differs")
+        query, copied = drills.copy_row(PROBLEM, random.Random(seed))
+        assert query == f"Copy: {copied}"
+
+
+def test_no_drill_shows_a_reflective_answer_to_a_plain_query():
+    rng = random.Random(0)
+    for _ in range(500):
+        query, answer = drills.draw_row(rng, (0.4, 0.1, 0.1, 0.4, 0.0))
+        if query.startswith("Start with "):
+            assert "Wait, " not in answer
 
 
 def test_tokenizer_is_lossless_on_ascii(tokenizer):
