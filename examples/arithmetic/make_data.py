@@ -70,8 +70,8 @@ def sft_row(problem: Problem, kind: str, rng: random.Random, reflective_share: f
 def reflective_but_wrong(problem: Problem, rng: random.Random) -> str:
     """A rollout that reflects and goes wrong all the same.
 
-    Equally often it mends an error and makes another one later, restates an erroneous step wrongly again, or takes back a
-    step that was right.
+    Equally often it mends an error and makes another one later, restates an erroneous step wrongly again, or takes
+    back a step that was right.
     """
     kind = rng.choice(("later", "again", "needless"))
     while True:
