@@ -19,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 POLL_S = 1.0
 TAIL_LINES = 40
+LINES = 40
+"""Lines that a run shows at most where the output is no terminal and a bar cannot be redrawn."""
 
 
 def new_records(path: Path, seen: int) -> Iterator[dict[str, Any]]:
@@ -66,7 +68,7 @@ def watch(folder: Path, steps: int, title: str, command: Sequence[str], console:
             for record in new_records(metrics, seen):
                 seen += 1
                 progress.update(task, completed=min(record["step"], steps), status=describe(record["data"]))
-                if not console.is_terminal:
+                if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
                     console.print(f"{title}: step {record['step']} of {steps}, {describe(record['data'])}")
             if ended:
                 break
