@@ -79,6 +79,28 @@ def test_the_first_mistake_of_a_reflective_rollout_is_the_uncorrected_one():
 
 
 @pytest.mark.parametrize(
+    ("taken_back", "restated"),
+    [
+        ("Step 2: 84-39=55\nWait, 84-39 is not 55.\n", "Step 2: 84-39=35"),
+        ("Step 2: 84-39=45\nWait, 84-39 is not 45.\n", "Step 2: 84-39=35"),
+    ],
+)
+def test_a_step_restated_wrongly_is_the_mistake(taken_back, restated):
+    wrong = f"Step 1: 28*3=84\n{taken_back}{restated}\nStep 3: 35+5=40\nStep 4: 40+8=48\n\\boxed{{48}}"
+    mistake = task.first_mistake(PROBLEM, wrong)
+    assert (mistake.step, mistake.line) == (2, restated)
+    assert wrong[: mistake.end].endswith(f"{restated}\n")
+
+
+def test_generated_reflective_rollouts_are_wrong_and_can_be_mended():
+    for seed in SEEDS:
+        problem, _, rng = draw(seed)
+        wrong = make_data.reflective_but_wrong(problem, rng)
+        assert "Wait, " in wrong and task.final_answer(wrong) != problem.answer
+        assert task.construction_fault(problem, wrong, task.construction(problem, wrong, problem.solution)) is None
+
+
+@pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("Step 2: 84-39=55", "Wait, 84-39 is not 55."),
