@@ -12,6 +12,7 @@ from typing import Any
 from tapo.dump import read_json_lines
 
 ROOT = Path(__file__).resolve().parents[2]
+# The quickstart's cold start at seed 1, in bfloat16.
 MODEL = ROOT / "tests" / "data" / "cold_started_model"
 PROMPT_FILE = ROOT / "examples" / "arithmetic" / "construction_prompt.txt"
 PROMPTS, ROLLOUTS, MINI_BATCH = 12, 8, 6
