@@ -64,7 +64,7 @@ done
 say "4/4 What came of it"
 runs=()
 for algorithm in tapo grpo; do
-  [[ -d "$OUTPUT/$algorithm/validation" ]] && runs+=("$OUTPUT/$algorithm")
+  if [[ -d "$OUTPUT/$algorithm/validation" ]]; then runs+=("$OUTPUT/$algorithm"); fi
 done
 tapo summary "${runs[@]}"
 if [[ -d "$OUTPUT/tapo/dump" ]]; then
