@@ -74,7 +74,7 @@ class TapoConfig:
     reward_threshold: float = 0.5
     """A rollout is correct iff its reward is greater."""
     seed: int = 0
-    """With step and uid the source of all random choices; a rerun picks the same."""
+    """With step and query the source of all random choices; a rerun picks the same."""
     dump_dir: str | None = None
     """Folder for one JSON line per attempted construction and per trained row; null writes none."""
     ots: OtsConfig = field(default_factory=OtsConfig)
