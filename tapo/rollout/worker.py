@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import transfer_queue as tq
 from omegaconf import DictConfig
 from verl.experimental.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
+from tapo import transfer
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.dump import JsonLines
 from tapo.report import GroupReport
@@ -94,7 +94,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         report.construct_s = time.perf_counter() - started
         if group.first_session is not None:
             key = f"{group.uid}_{group.first_session}_0"
-            await tq.async_kv_put(key=key, partition_id="train", tag={REPORT_TAG: report.to_tag()})
+            await transfer.tag_row(key, {REPORT_TAG: report.to_tag()})
 
     async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
         if group.unsupported is not None:
@@ -140,11 +140,11 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             "prefix_length": attempt.spliced.prefix_length,
         }
         # The tag goes first: a row without it would pass for a rollout.
-        await tq.async_kv_put(key=key, partition_id="train", tag={REF_TAG: tag})
+        await transfer.tag_row(key, {REF_TAG: tag})
         try:
             await super()._agent_loop_postprocess(attempt.output, False, **fields)
         except Exception:
-            await tq.async_kv_clear(keys=[key], partition_id="train")
+            await transfer.delete_row(key)
             raise
 
     async def _score(self, output: AgentLoopOutput, fields: Mapping[str, Any]) -> float:

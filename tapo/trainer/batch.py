@@ -2,9 +2,8 @@
 
 from copy import copy
 
-from transfer_queue import KVBatchMeta
-
 from tapo.core.groups import REF_TAG
+from tapo.transfer import KVBatchMeta
 
 
 def split(batch: KVBatchMeta) -> tuple[KVBatchMeta, KVBatchMeta]:

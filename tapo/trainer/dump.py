@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import transfer_queue as tq
-from transfer_queue import KVBatchMeta
-
+from tapo import transfer
 from tapo.core.groups import REF_TAG
 from tapo.dump import JsonLines
 from tapo.trainer.batch import is_padding, select
 from tapo.trainer.metrics import RefStep, row_values
+from tapo.transfer import KVBatchMeta
 
 
 def dump_trained_rows(dump: JsonLines, batch: KVBatchMeta, steps: Sequence[RefStep], step: int) -> None:
@@ -20,7 +19,7 @@ def dump_trained_rows(dump: JsonLines, batch: KVBatchMeta, steps: Sequence[RefSt
         return
     rows = select(batch, [i for i, tag in enumerate(batch.tags) if not is_padding(tag)])
     names = ["uid", "rm_scores", "advantages"]
-    data = tq.kv_batch_get(keys=rows.keys, partition_id=rows.partition_id, select_fields=names)
+    data = transfer.read_fields(rows.keys, rows.partition_id, names)
     refs = row_values(steps)
     for i, (key, tag) in enumerate(zip(rows.keys, rows.tags, strict=True)):
         record = {"step": step, "key": key, "uid": str(data["uid"][i]), "constructed": REF_TAG in tag}

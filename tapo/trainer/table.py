@@ -4,14 +4,13 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import transfer_queue as tq
-from transfer_queue import KVBatchMeta
-
+from tapo import transfer
 from tapo.core.groups import REF_TAG
 from tapo.core.reconstruction import decode, response_text, split_reflection
 from tapo.run import TABLE_TRACKERS
 from tapo.trainer.batch import is_padding
 from tapo.trainer.metrics import RefStep, row_values
+from tapo.transfer import KVBatchMeta
 
 TABLE = "tapo/trajectories"
 
@@ -56,7 +55,7 @@ def trajectory_rows(
     if not keys:
         return []
     names = ["prompts", "responses", "rm_scores"]
-    data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=names)
+    data = transfer.read_fields(keys, batch.partition_id, names)
     columns = zip(*(data[name].unbind() for name in names), strict=True)
     stored = dict(zip(keys, columns, strict=True))
     rows = []

@@ -7,9 +7,7 @@ from typing import Any
 
 import ray
 import torch
-import transfer_queue as tq
 from omegaconf import DictConfig
-from transfer_queue import KVBatchMeta
 from verl.protocol import DataProto
 from verl.trainer.ppo.core_algos import FixedKLController
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
@@ -23,6 +21,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
 from verl.workers.utils.padding import response_to_nested
 
+from tapo import transfer
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.dump import JsonLines
 from tapo.report import GroupReport
@@ -35,6 +34,7 @@ from tapo.trainer.loss import LAMBDA_FIELD
 from tapo.trainer.metrics import RefStep, step_metrics
 from tapo.trainer.ref_advantage import RefRows, ref_advantages
 from tapo.trainer.table import log_rows, trajectory_rows
+from tapo.transfer import KVBatchMeta
 
 ACTOR_ROLES = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
 
@@ -132,7 +132,7 @@ class TapoTrainer:
     def _compute_ref_advantage(self: Any, refs: KVBatchMeta, with_is_weights: bool) -> None:
         """Write the advantages of constructed rows, and the fields that rollouts carry too."""
         names = ["uid", "response_mask", "rm_scores", "old_log_probs", "entropy", "ref_log_prob"]
-        fields = tq.kv_batch_get(keys=refs.keys, partition_id=refs.partition_id, select_fields=names)
+        fields = transfer.read_fields(refs.keys, refs.partition_id, names)
         nested_mask = fields["response_mask"]
         uids = [str(uid) for uid in fields.pop("uid").tolist()]
         data = DataProto(batch=fields.to_padded_tensor())
@@ -164,13 +164,13 @@ class TapoTrainer:
             # No behaviour policy sampled these rows from the query, so there is no ratio to correct.
             output["rollout_is_weights"] = torch.ones_like(advantages)
         nested = {name: response_to_nested(value, nested_mask) for name, value in output.items()}
-        tq.kv_batch_put(keys=refs.keys, partition_id=refs.partition_id, fields=tu.get_tensordict(nested))
+        transfer.write_fields(refs.keys, refs.partition_id, tu.get_tensordict(nested))
 
     def _rewards(self: Any, keys: list[str], partition_id: str) -> torch.Tensor:
         """[N] rewards of rows that the rollouts' advantages have already been computed for."""
         name = "token_level_rewards" if self.config.algorithm.use_kl_in_reward else "rm_scores"
         distinct = list(dict.fromkeys(keys))
-        data = tq.kv_batch_get(keys=distinct, partition_id=partition_id, select_fields=[name])
+        data = transfer.read_fields(distinct, partition_id, [name])
         reward = dict(zip(distinct, (float(row.sum()) for row in data[name].unbind()), strict=True))
         return torch.tensor([reward[key] for key in keys])
 

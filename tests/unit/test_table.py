@@ -42,7 +42,7 @@ def store(byte_tokenizer, monkeypatch):
         nested = {name: torch.nested.as_nested_tensor(columns[name], layout=torch.jagged) for name in select_fields}
         return TensorDict(nested, batch_size=[len(keys)])
 
-    monkeypatch.setattr(table.tq, "kv_batch_get", get)
+    monkeypatch.setattr(table.transfer, "read_fields", get)
     tag = {REF_TAG: {"source_key": "u_0_0", "prefix_length": len(ids(PREFIX))}}
     tags = [{}, *({**tag, "is_padding": i == 3} for i in range(4))]
     batch = KVBatchMeta(partition_id="train", keys=list(responses), tags=tags)

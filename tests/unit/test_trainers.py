@@ -189,8 +189,8 @@ def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_toke
             trainers.tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
         return data
 
-    monkeypatch.setattr(trainers.tq, "kv_batch_get", get)
-    monkeypatch.setattr(trainers.tq, "kv_batch_put", lambda keys, partition_id, fields: written.update(fields.items()))
+    monkeypatch.setattr(trainers.transfer, "read_fields", get)
+    monkeypatch.setattr(trainers.transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
     refs = batch_of(n_refs=3)
     refs.tags[-1] = {**refs.tags[-1], "is_padding": True}
     trainer = Trainer()
