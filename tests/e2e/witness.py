@@ -7,6 +7,7 @@ advantages that verl computes are written to WITNESS_FILE, a JSON line for each 
 import importlib
 import json
 import os
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ def environment(file: Any) -> dict[str, str]:
 
 def advantages(file: Any) -> dict[tuple[int, str, int], list[float]]:
     """{(step, query, session): the advantage of each response token}."""
-    rows = [json.loads(line) for line in open(file)]
+    rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
     return {(row["step"], row["query"], row["session"]): row["advantages"] for row in rows}
 
 
