@@ -56,6 +56,8 @@ def check_run(config: DictConfig) -> TapoConfig:
         ConfigError: names the key, its value and what is allowed.
     """
     tapo = read_tapo_config(config)
+    for key in _OTHER_TRAINERS:
+        _require(_get(config, key) is None, config, key, "TAPO extends the trainers of verl.trainer.main_ppo alone")
     _require(_get(config, "trainer.use_v1") is True, config, "trainer.use_v1", "TAPO extends verl's V1 trainers")
     modes = f"allowed are {', '.join(TRAINER_MODES.values())}, by verl's names or TAPO's ({', '.join(TRAINER_MODES)})"
     known = _get(config, "trainer.v1.trainer_mode") in {*TRAINER_MODES, *TRAINER_MODES.values()}
@@ -85,6 +87,9 @@ def _check_group(config: DictConfig, tapo: TapoConfig) -> None:
         allowed = f"needs at least n_pos + n_neg = {n_pos} + {n_neg} rollouts, or no group is ever eligible"
         raise ConfigError("actor_rollout_ref.rollout.n", n, allowed)
 
+
+_OTHER_TRAINERS = ("async_training", "rollout")
+"""Top-level settings of verl's fully-async and one-step-off programs, which have trainers of their own."""
 
 _NEEDS_CRITIC = (
     "it needs a critic, and TAPO compares rollouts within their group; give algorithm.adv_estimator=grpo or another "
@@ -128,6 +133,7 @@ def prepare_run(config: DictConfig) -> TapoConfig:
             config.actor_rollout_ref.rollout.max_model_len, message = context_report(config, tapo, model)
             logger.warning(message)
     _warn_of_unseen_tables(config, tapo)
+    _warn_of_unread_reward(config)
     return tapo
 
 
@@ -150,6 +156,13 @@ def _warn_of_unseen_tables(config: DictConfig, tapo: TapoConfig) -> None:
             list(loggers),
             ", ".join(TABLE_TRACKERS),
         )
+
+
+def _warn_of_unread_reward(config: DictConfig) -> None:
+    """What is correct is what the reward says, and verl's V1 trainer looks for it in one place."""
+    for key in ("custom_reward_function.path", "reward_model.enable"):
+        if _get(config, key):
+            logger.warning("%s = %s has no effect in verl's V1 trainer: set reward.%s", key, _get(config, key), key)
 
 
 class CheckBeforeRay(Callback):

@@ -55,6 +55,8 @@ def test_both_fragments_apply_together():
         (["algorithm.adv_estimator=gae"], r"adv_estimator = 'gae' cannot work: it needs a critic"),
         (["trainer.v1.trainer_mode=my_own"], r"trainer_mode = 'my_own' cannot work: allowed are sync, "),
         (["trainer.use_v1=false"], r"use_v1 = False"),
+        (["+async_training.staleness_threshold=0.5"], r"async_training = .*main_ppo alone"),
+        (["+rollout.nnodes=1"], r"rollout = .*main_ppo alone"),
         (["critic.enable=true"], r"critic\.enable = True"),
         (["distillation.enabled=true"], r"distillation\.enabled"),
         (["skip.rollout_tq.enable=true"], r"rollout_tq\.enable = True"),
@@ -175,6 +177,12 @@ def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
     assert done.returncode == 1
     assert "TAPO: algorithm.tapo.n_pos = 0 cannot work: needs an integer >= 1" in done.stderr
     assert "main was reached" not in done.stdout
+
+
+def test_a_reward_that_stands_where_verl_does_not_look_is_warned_of(caplog):
+    prepare_run(composed("+tapo=default", f"actor_rollout_ref.model.path={MODEL}", "custom_reward_function.path=r.py"))
+    assert "custom_reward_function.path = r.py has no effect" in caplog.text
+    assert "set reward.custom_reward_function.path" in caplog.text
 
 
 def test_without_the_group_the_message_says_what_to_append():
