@@ -25,10 +25,20 @@ TemplateOption = Annotated[
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="Queries under way at a time.")]
 PartSize = Annotated[int, typer.Option(min=1, help="Queries of a part, which is what a killed run loses.")]
-RewardPath = Annotated[str, typer.Option(help="reward.custom_reward_function.path of the run.")]
+RewardPath = Annotated[
+    str,
+    typer.Option(
+        help="reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, "
+        "which is what a run without one has."
+    ),
+]
 RewardName = Annotated[str, typer.Option(help="reward.custom_reward_function.name of the run.")]
 RewardOption = Annotated[
     list[str] | None, typer.Option("--reward-kwarg", help="KEY=VALUE for the reward function; repeatable.")
+]
+CorrectKey = Annotated[
+    str | None,
+    typer.Option(help="Of what the reward returns, the number that says whether a response is right (acc, ...)."),
 ]
 
 
