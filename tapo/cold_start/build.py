@@ -74,7 +74,7 @@ def count_queries(sources: Sequence[RolloutStore]) -> int:
 
 def mix(store: ConstructionStore, recipe: Recipe, folder: Path, facts: Mapping[str, Any], console: Console) -> None:
     """Write chats and datasheet, and say where the data gives fewer than asked for."""
-    choice, counts = write_chats(store, recipe, folder)
+    choice, counts = write_chats(store, recipe, folder, facts["template"])
     sheet = datasheet(store, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:

@@ -5,12 +5,15 @@ that treat the last turn differently (Qwen3: an empty thinking block) the two re
 what a rollout would be given, generation prompt included, and the response what a rollout would sample, EOS included.
 """
 
+import json
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 from verl.utils.dataset.dataset_utils import DatasetPadMode
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
+from tapo.cold_start.chats import TEMPLATE_KEY
 from tapo.generation.chat import prompt_ids
 
 
@@ -19,7 +22,26 @@ class ColdStartDataset(MultiTurnSFTDataset):
 
     Takes the place of verl's class by `data.custom_cls.path=pkg://tapo.cold_start.sft_dataset
     data.custom_cls.name=ColdStartDataset`; reads the same parquet and the same options.
+
+    Raises:
+        ValueError: with `data.apply_chat_template_kwargs` the first prompt is rendered otherwise than with the
+            arguments that the responses were sampled with.
     """
+
+    def _read_files_and_process(self) -> None:
+        super()._read_files_and_process()
+        own = dict(self.apply_chat_template_kwargs)
+        for path in self.parquet_files:
+            text = (pq.read_schema(path).metadata or {}).get(TEMPLATE_KEY)
+            sampled = own if text is None else json.loads(text)
+            if own == sampled:
+                continue
+            prompt = self.messages[0][:-1]
+            if prompt_ids(prompt, self.tokenizer, own) != prompt_ids(prompt, self.tokenizer, sampled):
+                raise ValueError(
+                    f"data.apply_chat_template_kwargs = {own} cannot work with {path}: its responses were sampled with "
+                    f"{sampled}"
+                )
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """`input_ids`, `position_ids` and `loss_mask` of a chat, each [T], T its length; with `pad_mode=right` padded

@@ -87,7 +87,7 @@ class Scorer:
     @property
     def needs_truth(self) -> bool:
         """Whether a query without an answer cannot be scored; a function of one's own may need none."""
-        return self.reward.path == DEFAULT_PATH
+        return self.reward.path in (DEFAULT_PATH, VERL)
 
     async def score(self, **arguments: Any) -> float:
         """The score of one response; see `judge`."""
