@@ -28,6 +28,8 @@ SCHEMA = pa.schema(
 )
 TEMPLATE_KEY = b"tapo.template"
 """Where a file of chats keeps the arguments of the chat template."""
+END_KEY = b"tapo.end_token"
+"""Where it keeps the id that ends the model's turns, or null."""
 BUCKETS = 64
 """Files of a shuffle: 45,000 chats of 100 KB make 70 MB in each."""
 BATCH_ROWS = 256
@@ -46,13 +48,13 @@ COLUMNS = [
 
 
 def write_chats(
-    store: ConstructionStore, recipe: Recipe, folder: Path, template_kwargs: Mapping[str, Any] | None = None
+    store: ConstructionStore, recipe: Recipe, folder: Path, sampled: Mapping[bytes, Any] | None = None
 ) -> tuple[Choice, dict[str, Counter]]:
     """Write `train.parquet` and, if the recipe holds queries out, `val.parquet`, in bounded memory.
 
     Args:
-        template_kwargs: of the chat template that the responses were sampled with; kept in the files' metadata, for
-            the SFT to be held to.
+        sampled: how the responses were, by `TEMPLATE_KEY` and `END_KEY`; kept in the files' metadata, for the SFT to
+            be held to.
 
     Returns:
         What was chosen, and the number of chats by kind in each split.
@@ -77,7 +79,7 @@ def write_chats(
             (folder / "val.parquet").unlink(missing_ok=True)
         for split in splits:
             with atomic_path(folder / f"{split}.parquet") as out:
-                buckets[split].write_sorted(out, template_kwargs)
+                buckets[split].write_sorted(out, sampled or {})
     return choice, counts
 
 
@@ -103,12 +105,10 @@ class Buckets:
         if len(self._rows) == BATCH_ROWS:
             self._flush()
 
-    def write_sorted(self, out: Path, template_kwargs: Mapping[str, Any] | None = None) -> None:
-        """All rows by their position, as one parquet file."""
+    def write_sorted(self, out: Path, metadata: Mapping[bytes, Any]) -> None:
+        """All rows by their position, as one parquet file, with the metadata as JSON."""
         self._flush()
-        schema = SCHEMA
-        if template_kwargs is not None:
-            schema = SCHEMA.with_metadata({TEMPLATE_KEY: json.dumps(dict(template_kwargs), sort_keys=True)})
+        schema = SCHEMA.with_metadata({key: json.dumps(value, sort_keys=True) for key, value in metadata.items()})
         with pq.ParquetWriter(out, schema, compression="zstd") as parquet:
             for path, writer in zip(self._paths, self._writers, strict=True):
                 writer.close()

@@ -11,6 +11,7 @@ from rich.console import Console
 from tapo.cold_start.actor import Actor, EngineActor, FunctionActor
 from tapo.cold_start.build import construct_all, count_queries, mix
 from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.ending import end_token
 from tapo.cold_start.mixture import Recipe
 from tapo.cold_start.records import ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
@@ -82,7 +83,8 @@ def run_build(options: BuildOptions, scorer: Scorer, console: Console) -> None:
         console.print(f"{output} is complete", highlight=False, soft_wrap=True)
         return
     with stage(output, facts):
-        mix(store, options.recipe, options.out, {"model_path": options.engine.model, **fingerprint}, console)
+        facts = {"model_path": options.engine.model, **fingerprint}
+        mix(store, options.recipe, options.out, facts, console, end_token=end_token(sources))
 
 
 def check_sources(sources: Sequence[RolloutStore], facts: Mapping[str, Any]) -> None:

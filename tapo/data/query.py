@@ -18,8 +18,6 @@ NO_REWARD_MODEL = "no reward_model.ground_truth"
 MEDIA = "images, videos or audio"
 AGENT = "agent_name is not single_turn_agent"
 NO_JSON = "reward_model or extra_info that JSON cannot hold"
-NO_TRUTH = "empty reward_model.ground_truth"
-"""A reason of those rewards alone that compare with it."""
 
 SINGLE_TURN = "single_turn_agent"
 

@@ -151,10 +151,12 @@ def _look_over(options: RolloutOptions, console: Console) -> tuple[int, list[Que
     """Say which rows are no queries; return how many queries there are, and the first one of each data source."""
     total = 0
     conversations: list[str] = []
+    texts: set[int] = set()
     sources: dict[str, Query] = {}
     for query in options.queries():
         total += 1
         sources.setdefault(query.data_source, query)
+        texts.add(hash((query.data_source, str(query.prompt), query.truth_text)))
         if not _can_be_constructed(query):
             conversations.append(query.index)
     data = options.data
@@ -162,6 +164,12 @@ def _look_over(options: RolloutOptions, console: Console) -> tuple[int, list[Que
         _warn(f"{data.unusable.total()} of {data.rows} rows of {data} are left out: {data.reasons()}", console)
     if data.repeated:
         _warn(f"{data.repeated} of {data.rows} rows of {data} repeat a query, which is sampled once", console)
+    if len(texts) < total:
+        _warn(
+            f"{total - len(texts)} of {total} queries have prompt and answer of another one under another index or "
+            "extra_info: each is sampled",
+            console,
+        )
     if conversations:
         _warn(
             f"{_some(conversations)} have other turns than system messages before the question: they get rollouts, "

@@ -14,6 +14,7 @@ from tapo.cold_start.actor import EngineActor, FunctionActor, Request, RequestDo
 from tapo.cold_start.chats import TEMPLATE_KEY, write_chats
 from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.datasheet import datasheet
+from tapo.cold_start.ending import end_token
 from tapo.cold_start.mixture import Recipe, choose, held_out, messages_of
 from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore, Record
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
@@ -261,7 +262,7 @@ def test_chats_carry_the_users_own_prompts_and_what_their_template_was_given(tok
     row = replace(rollouts(tokenizer), prompt=prompt)
     store = ConstructionStore.open_for_append(tmp_path / "constructions", {})
     store.append([construct(tokenizer, Script(ANSWER), row)])
-    write_chats(store, Recipe(sft=2, ift=1, val_share=0), tmp_path, {"enable_thinking": False})
+    write_chats(store, Recipe(sft=2, ift=1, val_share=0), tmp_path, {TEMPLATE_KEY: {"enable_thinking": False}})
     table = pq.read_table(tmp_path / "train.parquet")
     assert table.schema.metadata[TEMPLATE_KEY] == b'{"enable_thinking": false}'
     chats = {chat["kind"]: chat["messages"] for chat in table.to_pylist()}
@@ -272,6 +273,18 @@ def test_chats_carry_the_users_own_prompts_and_what_their_template_was_given(tok
         *construction_messages(QUERY, wrong=WRONG, correct=RIGHT),
         {"role": "assistant", "content": ANSWER},
     ]
+
+
+def test_the_token_that_ends_turns_is_the_one_that_responses_end_with(tokenizer, tmp_path):
+    end = tokenizer.pad_token_id
+    store = RolloutStore.open_for_append(tmp_path / "s", {})
+    row = rollouts(tokenizer, reasons=("stop", "stop", "length"))
+    ended = [[*ids[:-1], end] for ids in row.response_ids[:2]]
+    store.append([replace(row, response_ids=[*ended, row.response_ids[2]])])
+    assert end_token([store]) == end
+    text = RolloutStore.open_for_append(tmp_path / "t", {})
+    text.append([replace(row, response_ids=[[1, 2], [3, 4], [5]])])
+    assert end_token([text]) is None
 
 
 def test_constructions_are_scored_with_what_the_rollouts_were_scored_with(tokenizer, tmp_path):

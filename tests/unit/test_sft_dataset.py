@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
 
-from tapo.cold_start.chats import TEMPLATE_KEY
+from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY
 from tapo.cold_start.sft_dataset import ColdStartDataset
 
 # As Qwen3's: thinking switched off shows in the generation prompt, and an answer by itself is rendered without it.
@@ -31,12 +31,12 @@ def tokenizer(byte_tokenizer):
     return byte_tokenizer
 
 
-def dataset(tmp_path, tokenizer, cls=ColdStartDataset, messages=None, sampled=None, **options):
+def dataset(tmp_path, tokenizer, cls=ColdStartDataset, messages=None, sampled=None, end=None, **options):
     messages = messages or [{"role": "user", "content": QUERY}, {"role": "assistant", "content": ANSWER}]
     path = tmp_path / "train.parquet"
     table = pa.Table.from_pylist([{"messages": messages, "kind": "plain"}])
     if sampled is not None:
-        table = table.replace_schema_metadata({TEMPLATE_KEY: json.dumps(sampled)})
+        table = table.replace_schema_metadata({TEMPLATE_KEY: json.dumps(sampled), END_KEY: json.dumps(end)})
     pq.write_table(table, path)
     config = {"pad_mode": "no_padding", "apply_chat_template_kwargs": {"enable_thinking": False}, "max_length": 500}
     return cls(str(path), tokenizer, OmegaConf.create(config | options))
@@ -71,6 +71,15 @@ def test_a_chat_with_a_system_prompt_is_tokenised_as_verls_rollout_tokenises_its
     asked = create_continuous_token_builder(tokenizer, chat_template_kwargs=kwargs).build_initial_tokens(prompt)
     assert row["input_ids"][: int((row["loss_mask"] == 0).sum())].tolist() == asked
     assert ("<think>" in tokenizer.decode(asked)) is not thinking
+
+
+def test_the_answer_ends_as_the_models_own_turns_end(tmp_path, tokenizer):
+    def last(end):
+        made = dataset(tmp_path, tokenizer, sampled={"enable_thinking": False}, end=end)
+        return made[0]["input_ids"][-1]
+
+    assert last(tokenizer.pad_token_id) == tokenizer.pad_token_id
+    assert last(None) == last(7) == tokenizer.eos_token_id
 
 
 def test_template_arguments_other_than_those_of_the_rollouts_are_refused_where_they_change_the_prompt(
