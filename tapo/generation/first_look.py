@@ -117,7 +117,8 @@ class FirstLook:
             f"the highest score is {self.highest:g}, and right is more than --threshold {self.threshold:g} "
             "(--correct-key takes another number than the score)",
             f"is {self.reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
-            "is the prompt above what your run shows its model? --template is its data.apply_chat_template_kwargs",
+            "is the prompt above what your run shows its model, and one that it can answer? --template is the run's "
+            "data.apply_chat_template_kwargs, --instruction of `tapo data prepare` the text behind a problem",
         ]
 
     def panel(self, render: Any) -> Panel:
