@@ -59,13 +59,11 @@ def build(
     from tapo.generation.scoring import Reward, Scorer
 
     reward = Reward(reward_path, reward_name, options.key_values("reward_kwarg", reward_kwarg), correct_key)
-    arguments = {"max_model_len": max_model_len} if not server else {}
-    arguments |= options.key_values("engine", engine)
     run_build(
         BuildOptions(
             rollouts=rollouts,
             out=out,
-            engine=options.EngineOptions(model, server or (), served_name, arguments),
+            engine=options.engine_options(model, server, served_name, engine, max_model_len),
             sampling=Sampling(temperature, 1.0, max_tokens),
             max_model_len=max_model_len,
             template_kwargs=options.template_kwargs(template),

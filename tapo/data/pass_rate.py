@@ -113,19 +113,9 @@ def filter_queries(
         if query.index not in rates:
             missing.add(query.index)
             return False
-        sampled = rates[query.index]
-        if sampled.truth != query.truth_text:
-            raise ValueError(
-                f"query {query.index}: ground truth {query.truth_text!r} in {data}, {sampled.truth!r} in "
-                f"{store.folder}: its rollouts were scored against another answer and need to be sampled again"
-            )
-        if list(sampled.prompt) != query.prompt:
-            raise ValueError(
-                f"query {query.index}: another prompt in {data} than in {store.folder}: its rollouts need to be "
-                "sampled again"
-            )
+        _check_same(query, rates[query.index], f"in {data}", f"in {store.folder}")
         unused.discard(query.index)
-        return band.holds(sampled.rate)
+        return band.holds(rates[query.index].rate)
 
     def check() -> None:
         if unused:
@@ -147,6 +137,18 @@ def filter_queries(
     report |= {"rows": rows, "unusable": dict(data.unusable)}
     write_text_atomically(out.with_name(f"{out.name}.pass_rates.json"), json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _check_same(query: Query, sampled: Sampled, here: str, there: str) -> None:
+    if sampled.truth != query.truth_text:
+        raise ValueError(
+            f"query {query.index}: ground truth {query.truth_text!r} {here}, {sampled.truth!r} {there}: its rollouts "
+            "were scored against another answer and need to be sampled again"
+        )
+    if list(sampled.prompt) != query.prompt:
+        raise ValueError(
+            f"query {query.index}: another prompt {here} than {there}: its rollouts need to be sampled again"
+        )
 
 
 def _some(indices: Any, most: int = 3) -> str:

@@ -44,12 +44,10 @@ def rollout(
     from tapo.generation.scoring import Reward, Scorer
     from tapo.generation.stage import RolloutOptions, run_rollouts
 
-    arguments = {"max_model_len": max_prompt_tokens + max_tokens} if not server else {}
-    arguments |= options.key_values("engine", engine)
     reward = Reward(reward_path, reward_name, options.key_values("reward_kwarg", reward_kwarg), correct_key)
     chosen = RolloutOptions(
         data=QueryFiles(data, Keys(prompt_key, reward_fn_key)),
-        engine=options.EngineOptions(model, server or (), served_name, arguments),
+        engine=options.engine_options(model, server, served_name, engine, max_prompt_tokens + max_tokens),
         out=out,
         sampling=Sampling(temperature, top_p, max_tokens),
         n=n,

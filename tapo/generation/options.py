@@ -68,6 +68,18 @@ class EngineOptions:
         return InProcessEngine(self.model, **self.arguments)
 
 
+def engine_options(
+    model: str, server: Sequence[str] | None, served_name: str | None, engine: Sequence[str] | None, max_model_len: int
+) -> EngineOptions:
+    """The options as the command line gives them; `max_model_len` holds for vLLM here unless it is among them.
+
+    Raises:
+        ValueError: a pair without `=`.
+    """
+    arguments = {} if server else {"max_model_len": max_model_len}
+    return EngineOptions(model, server or (), served_name, arguments | key_values("engine", engine))
+
+
 def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
     """`KEY=VALUE` options as a mapping; values as YAML reads them.
 
