@@ -27,8 +27,8 @@
 #
 #   N        responses a query         (default: 8)
 #   SEED     of every choice           (default: 1)
-#   TEMPLATE data.apply_chat_template_kwargs of the run as KEY=VALUE, with spaces between them
-#            (default: enable_thinking=false)
+#   TEMPLATE data.apply_chat_template_kwargs of the run as KEY=VALUE, with spaces between them, "none" for none
+#            (default: none with PARQUET, which is verl's default; else enable_thinking=false, which the recipes set)
 #   THRESHOLD a response is right iff its score is greater; algorithm.tapo.reward_threshold of the run (default: 0.5)
 #   ROLLOUT, FILTER, BUILD, SFT        further arguments of the other stages, such as
 #            ROLLOUT="--server http://one:8000/v1 --server http://two:8000/v1" or BUILD="--sft 10000 --ift 5000"
@@ -53,11 +53,8 @@ if [[ -z "${PARQUET:-}" && -n "${KEYS:-}" ]]; then
   exit 1
 fi
 threshold=(--threshold "${THRESHOLD:-0.5}")
-template=() sft_template=()
-for pair in ${TEMPLATE:-}; do
-  template+=(--template "$pair")
-  sft_template+=("++data.apply_chat_template_kwargs.$pair")
-done
+template=()
+for pair in ${TEMPLATE:-${PARQUET:+none}}; do template+=(--template "$pair"); done
 
 say "1/5 Data"
 if [[ -n "${PARQUET:-}" ]]; then
@@ -102,4 +99,4 @@ tapo cold-start build "$WORK/rollouts" --model "$MODEL" --out "$WORK/chats" --se
 
 say "5/5 SFT"
 # shellcheck disable=SC2086
-MODEL="$MODEL" DATA="$WORK/chats" OUT="$WORK/sft" bash "$ROOT/run_scripts/cold_start_sft.sh" "${sft_template[@]}" ${SFT:-}
+MODEL="$MODEL" DATA="$WORK/chats" OUT="$WORK/sft" bash "$ROOT/run_scripts/cold_start_sft.sh" ${SFT:-}

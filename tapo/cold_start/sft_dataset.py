@@ -22,6 +22,8 @@ class ColdStartDataset(MultiTurnSFTDataset):
     """Chats whose last message is the assistant's and alone is learned, with the token that the rollouts end with
     behind it (EOS where the files do not say).
 
+    The chat template gets the arguments that the responses were sampled with, where the files tell them.
+
     Takes the place of verl's class by `data.custom_cls.path=pkg://tapo.cold_start.sft_dataset
     data.custom_cls.name=ColdStartDataset`; reads the same parquet and the same options.
 
@@ -30,14 +32,19 @@ class ColdStartDataset(MultiTurnSFTDataset):
             arguments that the responses were sampled with.
     """
 
+    apply_chat_template_kwargs: Any
+
     def _read_files_and_process(self) -> None:
+        files = {path: pq.read_schema(path).metadata or {} for path in self.parquet_files}
+        templates = {path: json.loads(known[TEMPLATE_KEY]) for path, known in files.items() if TEMPLATE_KEY in known}
+        if not self.apply_chat_template_kwargs:
+            self.apply_chat_template_kwargs = next(iter(templates.values()), {})
         super()._read_files_and_process()
+        for path, sampled in templates.items():
+            self._check_template(sampled, path)
         self._end = self.tokenizer.eos_token_id
-        for path in self.parquet_files:
-            metadata = pq.read_schema(path).metadata or {}
-            if TEMPLATE_KEY in metadata:
-                self._check_template(json.loads(metadata[TEMPLATE_KEY]), path)
-            end = json.loads(metadata.get(END_KEY, b"null"))
+        for known in files.values():
+            end = json.loads(known.get(END_KEY, b"null"))
             # Whatever else a text may end with is no end of a turn.
             if end in self.tokenizer.all_special_ids:
                 self._end = end

@@ -214,6 +214,11 @@ def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.Parque
         ValueError: it is not.
     """
     path = require_file(path)
+    if path.suffix in (".json", ".jsonl"):
+        raise ValueError(
+            f"{path} is JSON, which verl reads and TAPO's data stages do not: needs parquet, as "
+            "`datasets.load_dataset('json', data_files=FILE)['train'].to_parquet(OUT)` writes it"
+        )
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -21,7 +21,11 @@ EngineOption = Annotated[
 ]
 TemplateOption = Annotated[
     list[str] | None,
-    typer.Option("--template", help="KEY=VALUE for the chat template; repeatable. Default: enable_thinking=false."),
+    typer.Option(
+        "--template",
+        help="KEY=VALUE for the chat template, as data.apply_chat_template_kwargs of the run; repeatable. `none` for "
+        "no argument at all. Default: enable_thinking=false.",
+    ),
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="Queries under way at a time.")]
 PartSize = Annotated[int, typer.Option(min=1, help="Queries of a part, which is what a killed run loses.")]
@@ -96,5 +100,11 @@ def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
 
 
 def template_kwargs(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode)."""
+    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode).
+
+    Raises:
+        ValueError: a pair without `=`, or `none` with others.
+    """
+    if pairs and list(pairs) == ["none"]:
+        return {}
     return {"enable_thinking": False, **key_values("template", pairs)}

@@ -21,6 +21,8 @@ from tapo.generation.progress import Progress
 from tapo.generation.rollouts import RolloutReport, RolloutTask, limited, sample_rollouts, try_reward
 from tapo.generation.scoring import Judgement, Scorer
 
+SHOWN = 60
+"""Characters of a prompt's end that are printed."""
 NAMED = 5
 """Queries that a line names at most."""
 
@@ -69,6 +71,9 @@ async def run_rollouts(options: RolloutOptions, scorer: Scorer, console: Console
     def render(prompt: Sequence[Mapping[str, str]]) -> str:
         return tokenizer.decode(prompt_ids(prompt, tokenizer, options.template_kwargs))
 
+    # Whether the model is to think, for one, shows here.
+    shown = render(one_each[0].prompt)[-SHOWN:]
+    console.print(f"prompts end with {shown!r}", markup=False, highlight=False, soft_wrap=True)
     look = FirstLook(scorer.reward, options.threshold, options.sampling.max_tokens)
     look.read(store)
     if look.queries >= QUERIES:

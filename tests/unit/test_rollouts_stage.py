@@ -14,7 +14,7 @@ from tapo.data.queries import QueryFiles, iter_queries
 from tapo.data.store import RolloutStore, StoreMismatch
 from tapo.generation.chat import prompt_ids
 from tapo.generation.engine import Sample, Sampling, derived_seed
-from tapo.generation.options import EngineOptions, key_values
+from tapo.generation.options import EngineOptions, key_values, template_kwargs
 from tapo.generation.progress import Progress
 from tapo.generation.rollouts import RolloutTask, sample_rollouts
 from tapo.generation.scoring import Reward, Scorer
@@ -165,6 +165,14 @@ def test_options_are_read_as_yaml_and_a_pair_without_a_value_is_refused():
     assert key_values("engine", ["a=2", "b=true", "c=x=y"]) == {"a": 2, "b": True, "c": "x=y"}
     with pytest.raises(ValueError, match="engine = 'a' cannot work: needs KEY=VALUE"):
         key_values("engine", ["a"])
+
+
+def test_a_chat_template_is_told_not_to_think_unless_the_user_says_otherwise():
+    assert template_kwargs(None) == {"enable_thinking": False}
+    assert template_kwargs(["enable_thinking=true", "level=2"]) == {"enable_thinking": True, "level": 2}
+    assert template_kwargs(["none"]) == {}
+    with pytest.raises(ValueError, match="template = 'none' cannot work: needs KEY=VALUE"):
+        template_kwargs(["none", "level=2"])
 
 
 def test_engine_arguments_and_servers_exclude_each_other():

@@ -99,10 +99,7 @@ def test_a_verl_parquet_is_taken_as_it_is_with_its_reward_columns_and_template(r
         "--allow-missing --threshold 0.7 --prompt-key question",
         f"cold-start build {work}/rollouts --model m --out {work}/chats --seed 1 {template} --threshold 0.7 {reward}",
     ]
-    assert calls[3].endswith(
-        "cold_start_sft ++data.apply_chat_template_kwargs.enable_thinking=true "
-        "++data.apply_chat_template_kwargs.level=2"
-    )
+    assert calls[3].endswith("--config-name cold_start_sft")
     assert not (tmp_path / "w" / "rl" / "test.parquet").exists()
 
 
@@ -111,7 +108,8 @@ def test_a_verl_parquet_without_a_reward_is_scored_by_verl_and_excludes_preparat
     variables = {"MODEL": "m", "WORK": f"{tmp_path}/w", "PARQUET": "one.parquet"}
     status, output, calls = run("cold_start.sh", EVAL=f"{tmp_path}/val.parquet", **variables)
     assert status == 0, output
-    assert "--reward-path verl" in calls[0] and "--reward-path verl" in calls[2]
+    for call in (calls[0], calls[2]):
+        assert "--reward-path verl" in call and "--template none" in call
     assert (tmp_path / "w" / "rl" / "test.parquet").read_text() == "val"
     for name in ("SOURCE", "INSTRUCTION", "PREPARE"):
         status, output, calls = run("cold_start.sh", **variables, **{name: "x"})

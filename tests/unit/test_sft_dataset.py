@@ -90,6 +90,13 @@ def test_template_arguments_other_than_those_of_the_rollouts_are_refused_where_t
     assert len(dataset(tmp_path, tokenizer, sampled={"enable_thinking": False, "unknown": 1})) == 1
 
 
+@pytest.mark.parametrize("sampled", [{"enable_thinking": False}, {"enable_thinking": True}, {}])
+def test_a_run_that_names_no_template_arguments_takes_those_of_the_rollouts(tmp_path, tokenizer, sampled):
+    row = dataset(tmp_path, tokenizer, sampled=sampled, apply_chat_template_kwargs={})[0]
+    prompt = tokenizer.decode(row["input_ids"][row["loss_mask"] == 0])
+    assert ("<think>" in prompt) is (sampled.get("enable_thinking") is False)
+
+
 def test_verls_own_class_does_not_fit_such_a_template(tmp_path, tokenizer):
     with pytest.raises(AssertionError, match="may not equal to apply_chat_template to whole messages"):
         dataset(tmp_path, tokenizer, MultiTurnSFTDataset)[0]

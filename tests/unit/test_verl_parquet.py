@@ -187,6 +187,12 @@ def test_geometry_with_images_is_refused_in_a_sentence(tmp_path):
         list(QueryFiles(path))
 
 
+def test_json_is_refused_with_the_way_to_parquet(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(row()))
+    with pytest.raises(ValueError, match=r"a\.jsonl is JSON, .*: needs parquet"):
+        list(QueryFiles(tmp_path / "a.jsonl"))
+
+
 def test_columns_of_other_names_are_read_as_the_run_reads_them(tmp_path):
     renamed = row("q")
     renamed["question"], renamed["source"] = renamed.pop("prompt"), renamed.pop("data_source")
