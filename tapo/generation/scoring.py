@@ -138,7 +138,8 @@ class Scorer:
         return self._judgement(result, index)
 
     def _judgement(self, result: Any, index: str) -> Judgement:
-        info = dict(result) if isinstance(result, Mapping) else {"score": result}
+        # A plain number is the accuracy too, as in verl's reward manager.
+        info = dict(result) if isinstance(result, Mapping) else {"score": result, "acc": result}
         key = self.reward.correct_key or "score"
         if key not in info:
             raise ValueError(f"correct_key = {key!r} cannot work: the reward returned {', '.join(map(str, info))}")
