@@ -26,6 +26,7 @@ from rich.table import Table
 from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import prompt_of
 from tapo.data.pass_rate import Band, filter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.rollouts import QueryRollouts
 from tapo.data.store import RolloutStore
 
@@ -86,7 +87,9 @@ def resume(folder: Path, queries: int) -> None:
 
 def filter_(folder: Path, queries: int) -> None:
     store = RolloutStore.open(folder / "store")
-    report = filter_queries(store, folder / "train.parquet", folder / "rl.parquet", Band(), allow_missing=True)
+    report = filter_queries(
+        store, QueryFiles(folder / "train.parquet"), folder / "rl.parquet", Band(), allow_missing=True
+    )
     assert report["queries"] == TRAINING and report["histogram"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tapo.cold_start.chats import write_chats
+from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, write_chats
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import datasheet, write_datasheet
 from tapo.cold_start.mixture import Recipe
@@ -72,9 +72,18 @@ def count_queries(sources: Sequence[RolloutStore]) -> int:
     return total
 
 
-def mix(store: ConstructionStore, recipe: Recipe, folder: Path, facts: Mapping[str, Any], console: Console) -> None:
+def mix(
+    store: ConstructionStore,
+    recipe: Recipe,
+    folder: Path,
+    facts: Mapping[str, Any],
+    console: Console,
+    *,
+    end_token: int | None = None,
+) -> None:
     """Write chats and datasheet, and say where the data gives fewer than asked for."""
-    choice, counts = write_chats(store, recipe, folder)
+    sampled = {TEMPLATE_KEY: facts["template"], END_KEY: end_token}
+    choice, counts = write_chats(store, recipe, folder, sampled)
     sheet = datasheet(store, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:

@@ -1,6 +1,7 @@
 """The chats of the cold start as `messages` parquet for verl's SFT trainer."""
 
 import contextlib
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ SCHEMA = pa.schema(
         ("position", pa.int64()),
     ]
 )
+TEMPLATE_KEY = b"tapo.template"
+"""Where a file of chats keeps the arguments of the chat template."""
+END_KEY = b"tapo.end_token"
+"""Where it keeps the id that ends the model's turns, or null."""
 BUCKETS = 64
 """Files of a shuffle: 45,000 chats of 100 KB make 70 MB in each."""
 BATCH_ROWS = 256
@@ -42,8 +47,14 @@ COLUMNS = [
 ]
 
 
-def write_chats(store: ConstructionStore, recipe: Recipe, folder: Path) -> tuple[Choice, dict[str, Counter]]:
+def write_chats(
+    store: ConstructionStore, recipe: Recipe, folder: Path, sampled: Mapping[bytes, Any] | None = None
+) -> tuple[Choice, dict[str, Counter]]:
     """Write `train.parquet` and, if the recipe holds queries out, `val.parquet`, in bounded memory.
+
+    Args:
+        sampled: how the responses were, by `TEMPLATE_KEY` and `END_KEY`; kept in the files' metadata, for the SFT to
+            be held to.
 
     Returns:
         What was chosen, and the number of chats by kind in each split.
@@ -68,7 +79,7 @@ def write_chats(store: ConstructionStore, recipe: Recipe, folder: Path) -> tuple
             (folder / "val.parquet").unlink(missing_ok=True)
         for split in splits:
             with atomic_path(folder / f"{split}.parquet") as out:
-                buckets[split].write_sorted(out)
+                buckets[split].write_sorted(out, sampled or {})
     return choice, counts
 
 
@@ -94,10 +105,11 @@ class Buckets:
         if len(self._rows) == BATCH_ROWS:
             self._flush()
 
-    def write_sorted(self, out: Path) -> None:
-        """All rows by their position, as one parquet file."""
+    def write_sorted(self, out: Path, metadata: Mapping[bytes, Any]) -> None:
+        """All rows by their position, as one parquet file, with the metadata as JSON."""
         self._flush()
-        with pq.ParquetWriter(out, SCHEMA, compression="zstd") as parquet:
+        schema = SCHEMA.with_metadata({key: json.dumps(value, sort_keys=True) for key, value in metadata.items()})
+        with pq.ParquetWriter(out, schema, compression="zstd") as parquet:
             for path, writer in zip(self._paths, self._writers, strict=True):
                 writer.close()
                 with pa.ipc.open_stream(str(path)) as reader:

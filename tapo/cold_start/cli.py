@@ -49,22 +49,21 @@ def build(
     reward_path: options.RewardPath = DEFAULT_PATH,
     reward_name: options.RewardName = DEFAULT_NAME,
     reward_kwarg: options.RewardOption = None,
+    correct_key: options.CorrectKey = None,
 ) -> None:
     """Trajectories from wrong rollouts, then SFT and IFT chats with a datasheet."""
     from tapo.cold_start.construct import Limits
     from tapo.cold_start.mixture import Recipe
     from tapo.cold_start.stages import BuildOptions, run_build
     from tapo.generation.engine import Sampling
-    from tapo.generation.scoring import Scorer
+    from tapo.generation.scoring import Reward, Scorer
 
-    rewards = options.key_values("reward_kwarg", reward_kwarg)
-    arguments = {"max_model_len": max_model_len} if not server else {}
-    arguments |= options.key_values("engine", engine)
+    reward = Reward(reward_path, reward_name, options.key_values("reward_kwarg", reward_kwarg), correct_key)
     run_build(
         BuildOptions(
             rollouts=rollouts,
             out=out,
-            engine=options.EngineOptions(model, server or (), served_name, arguments),
+            engine=options.engine_options(model, server, served_name, engine, max_model_len),
             sampling=Sampling(temperature, 1.0, max_tokens),
             max_model_len=max_model_len,
             template_kwargs=options.template_kwargs(template),
@@ -74,8 +73,8 @@ def build(
             answers=answers,
             at_once=at_once,
             part_size=part_size,
-            reward=f"{reward_path}:{reward_name} {rewards}",
+            reward=reward.fingerprint,
         ),
-        Scorer(reward_path, reward_name, rewards),
+        Scorer(reward),
         Console(),
     )

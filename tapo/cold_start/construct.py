@@ -115,10 +115,7 @@ class ConstructionTask:
             wrong_text=wrong,
         )
         score = await self.scorer.score(
-            data_source=rollouts.data_source,
-            response=spliced.prefix + spliced.reflection + spliced.correction,
-            ground_truth=rollouts.ground_truth,
-            index=rollouts.index,
+            response=spliced.prefix + spliced.reflection + spliced.correction, **rollouts.scoring
         )
         if not score > self.limits.threshold:
             raise RejectedError("wrong_answer")

@@ -11,10 +11,11 @@ from rich.console import Console
 from tapo.cold_start.actor import Actor, EngineActor, FunctionActor
 from tapo.cold_start.build import construct_all, count_queries, mix
 from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.ending import end_token
 from tapo.cold_start.mixture import Recipe
 from tapo.cold_start.records import ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
-from tapo.data.fingerprint import fingerprint_of_model
+from tapo.data.fingerprint import differences, fingerprint_of_model
 from tapo.data.stage import is_complete, stage
 from tapo.data.store import RolloutStore
 from tapo.generation.chat import load_tokenizer
@@ -64,6 +65,7 @@ def run_build(options: BuildOptions, scorer: Scorer, console: Console) -> None:
     """
     sources = [RolloutStore.open(path) for path in options.rollouts]
     total = count_queries(sources)
+    check_sources(sources, {"template": dict(options.template_kwargs), "reward": options.reward})
     template = options.prompt()
     teacher = FunctionActor(options.answers) if options.answers else None
     fingerprint = construction_fingerprint(options, sources, template, teacher)
@@ -81,7 +83,23 @@ def run_build(options: BuildOptions, scorer: Scorer, console: Console) -> None:
         console.print(f"{output} is complete", highlight=False, soft_wrap=True)
         return
     with stage(output, facts):
-        mix(store, options.recipe, options.out, {"model_path": options.engine.model, **fingerprint}, console)
+        facts = {"model_path": options.engine.model, **fingerprint}
+        mix(store, options.recipe, options.out, facts, console, end_token=end_token(sources))
+
+
+def check_sources(sources: Sequence[RolloutStore], facts: Mapping[str, Any]) -> None:
+    """Trajectories are trained beside the rollouts: the same chat template and the same reward made both.
+
+    Raises:
+        ValueError: a store knows of another one.
+    """
+    for source in sources:
+        known = {key: value for key, value in source.fingerprint.items() if key in facts}
+        if changed := differences(known, {key: facts[key] for key in known}):
+            raise ValueError(
+                f"{source.folder} and this command do not fit together: {'; '.join(changed)}. Give both the same "
+                "--template, --reward-path, --reward-name, --reward-kwarg and --correct-key"
+            )
 
 
 def construction_fingerprint(

@@ -6,10 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tapo.data.instruction import BOXED_INSTRUCTION, instruction_of
+
 app = typer.Typer(help="Datasets for TAPO: prepare, decontaminate, filter by pass rate.", no_args_is_help=True)
 
 NGRAM = typer.Option(min=1, help="Tokens of an n-gram.")
 OVERLAP = typer.Option(help="Least share of an evaluation problem's n-grams that counts as a match.")
+PromptKey = Annotated[str, typer.Option(help="data.prompt_key of the run.")]
+RewardFnKey = Annotated[str, typer.Option(help="data.reward_fn_key of the run.")]
 Out = Annotated[Path, typer.Option(help="The parquet file to write.")]
 
 
@@ -31,6 +35,9 @@ def prepare(
     against: Annotated[list[Path] | None, typer.Option(help="Drop problems of this parquet; repeatable.")] = None,
     ngram: Annotated[int, NGRAM] = 8,
     threshold: Annotated[float, OVERLAP] = 0.5,
+    instruction: Annotated[
+        str, typer.Option(help="Text on a line of its own behind every question; `none` for no such line.")
+    ] = BOXED_INSTRUCTION,
     show_dropped: Annotated[int, typer.Option(min=0, help="Dropped rows to print.")] = 0,
 ) -> None:
     """Problems in any common format to verl's parquet; unusable rows are dropped and counted."""
@@ -51,6 +58,7 @@ def prepare(
         against=tuple(against or ()),
         ngram=ngram,
         threshold=threshold,
+        instruction=instruction_of(instruction),
     )
     run_prepare(options, out, Console(), show_dropped)
 
@@ -74,18 +82,29 @@ def decontaminate(
 @app.command("filter")
 def filter_(
     rollouts: Annotated[Path, typer.Argument(help="Folder of scored rollouts.")],
-    data: Annotated[Path, typer.Option(help="The verl parquet file that was sampled from.")],
+    data: Annotated[list[Path], typer.Option(help="The verl parquet file that was sampled from; repeatable.")],
     out: Out,
     low: Annotated[float, typer.Option(help="Least pass rate that is kept.")] = 0.125,
     high: Annotated[float, typer.Option(help="Greatest pass rate that is kept.")] = 0.875,
     threshold: Annotated[float, typer.Option(help="A response is right iff its score is greater.")] = 0.5,
     allow_missing: Annotated[bool, typer.Option(help="Leave out queries without rollouts.")] = False,
+    prompt_key: PromptKey = "prompt",
+    reward_fn_key: RewardFnKey = "data_source",
 ) -> None:
     """Keep the queries that are neither mastered nor hopeless."""
     from tapo.data.pass_rate import Band
+    from tapo.data.queries import Keys, QueryFiles
     from tapo.data.stages import run_filter
 
-    run_filter(rollouts, data, out, Band(low, high), threshold, allow_missing, Console())
+    run_filter(
+        rollouts,
+        QueryFiles(data, Keys(prompt_key, reward_fn_key)),
+        out,
+        Band(low, high),
+        threshold,
+        allow_missing,
+        Console(),
+    )
 
 
 @app.command()

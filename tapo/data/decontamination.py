@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tapo.data.atomic import write_text_atomically
-from tapo.data.queries import Query, copy_queries, iter_queries
+from tapo.data.queries import QueryFiles, copy_queries
+from tapo.data.query import Query
 from tapo.data.text import tokens_of
 
 NGRAM = 8
@@ -73,7 +74,7 @@ class Decontaminator:
         Raises:
             ValueError: the file cannot be read.
         """
-        for query in iter_queries(path, unique=False):
+        for query in QueryFiles(path, strict=True):
             if tuple(tokens_of(query.question)) not in self._by_text:
                 self.add(query.index, query.question)
 
@@ -145,6 +146,6 @@ def decontaminate(train: Path, index: Decontaminator, out: Path, report: Path) -
             records.append(match.record(query.index, query.question))
         return match is None
 
-    kept = copy_queries(train, out, keep, unique=False)
+    kept = copy_queries(QueryFiles(train, strict=True), out, keep)
     write_report(report, records)
     return kept, len(records)

@@ -8,21 +8,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
-"""Follows the question on a line of its own, in training and evaluation alike."""
+"""Follows the question on a line of its own, in training and evaluation alike, unless another one is chosen."""
+NO_INSTRUCTION = "none"
+"""What the command line calls the empty instruction."""
+METADATA_KEY = b"tapo.instruction"
+"""Where a parquet file keeps an instruction other than `BOXED_INSTRUCTION`."""
 
 
-def prompt_of(question: str) -> list[dict[str, str]]:
-    """The chat messages that ask a question."""
-    return [{"role": "user", "content": f"{question}\n{BOXED_INSTRUCTION}"}]
+def instruction_of(text: str) -> str:
+    """An instruction as the command line gives it; `none` is the empty one."""
+    return "" if text.strip() == NO_INSTRUCTION else text.strip()
 
 
-def question_of(prompt: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a prompt's last user message, without `BOXED_INSTRUCTION`.
+def prompt_of(question: str, instruction: str = BOXED_INSTRUCTION) -> list[dict[str, str]]:
+    """The chat messages that ask a question; with the empty instruction, the question alone."""
+    return [{"role": "user", "content": f"{question}\n{instruction}" if instruction else question}]
+
+
+def question_of(prompt: Sequence[Mapping[str, Any]], instruction: str = BOXED_INSTRUCTION) -> str:
+    """The text of a prompt's last user message, without the instruction.
 
     Raises:
         ValueError: the prompt is no list of messages, or has no user message that is text.
     """
     for message in reversed(prompt if isinstance(prompt, Sequence) else []):
         if isinstance(message, Mapping) and message.get("role") == "user" and isinstance(message.get("content"), str):
-            return message["content"].rstrip().removesuffix(BOXED_INSTRUCTION).strip()
+            return message["content"].rstrip().removesuffix(instruction).strip()
     raise ValueError(f"prompt = {prompt!r} cannot work: needs chat messages, one of them the user's text")

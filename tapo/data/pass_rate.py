@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,8 @@ from rich.table import Table
 
 from tapo.config import ConfigError
 from tapo.data.atomic import write_text_atomically
-from tapo.data.queries import Query, copy_queries
+from tapo.data.queries import QueryFiles, copy_queries
+from tapo.data.query import Query
 from tapo.data.store import RolloutStore
 
 LOW, HIGH = 0.125, 0.875
@@ -59,50 +60,62 @@ class Band:
         return Fraction(str(self.low)) <= rate.value <= Fraction(str(self.high))
 
 
-def read_pass_rates(store: RolloutStore, threshold: float = THRESHOLD) -> dict[str, tuple[PassRate, str]]:
-    """{index: (pass rate, ground truth)} of the queries of a store; reads no responses.
+@dataclass(frozen=True)
+class Sampled:
+    """What is known of a query that has rollouts."""
+
+    rate: PassRate
+    truth: str
+    prompt: Sequence[Mapping[str, str]]
+
+
+def read_pass_rates(store: RolloutStore, threshold: float = THRESHOLD) -> dict[str, Sampled]:
+    """The queries of a store by their index; reads no responses.
 
     Raises:
         ValueError: the store is empty, or a part of it is damaged.
     """
     rates = {}
-    for row in store.iter_columns(["index", "ground_truth", "scores"]):
+    for row in store.iter_columns(["index", "prompt", "ground_truth", "scores"]):
         correct = sum(score > threshold for score in row["scores"])
-        rates[row["index"]] = PassRate(correct, len(row["scores"])), row["ground_truth"]
+        rates[row["index"]] = Sampled(PassRate(correct, len(row["scores"])), row["ground_truth"], row["prompt"])
     if not rates:
         raise ValueError(f"{store.folder} holds no rollouts yet")
     return rates
 
 
 def filter_queries(
-    store: RolloutStore, data: Path, out: Path, band: Band, *, threshold: float = THRESHOLD, allow_missing: bool = False
+    store: RolloutStore,
+    data: QueryFiles,
+    out: Path,
+    band: Band,
+    *,
+    threshold: float = THRESHOLD,
+    allow_missing: bool = False,
 ) -> dict[str, Any]:
-    """Copy the rows of a verl parquet file whose pass rate lies in the band.
+    """Copy the rows of verl parquet files whose pass rate lies in the band, every column as it is.
 
     Returns:
-        The report: `queries`, `kept`, `too_hard`, `too_easy`, `missing` (without rollouts), and `histogram`, a list of
-        `correct`, `samples`, `queries`, `kept`. Also written to `OUT.pass_rates.json`.
+        The report: `queries`, `kept`, `too_hard`, `too_easy`, `missing` (without rollouts), `rows` (kept ones, more
+        than `kept` where the data repeats a query), `unusable` (rows by reason), and `histogram`, a list of `correct`,
+        `samples`, `queries`, `kept`. Also written to `OUT.pass_rates.json`.
 
     Raises:
-        ValueError: rollouts of queries that `data` does not have or gives another answer, queries without rollouts
-            (unless `allow_missing`), or nothing is kept.
+        ValueError: rollouts of queries that `data` does not have or gives another prompt or answer, queries without
+            rollouts (unless `allow_missing`), or nothing is kept.
         OSError: a full disk, for one; an earlier file is as it was.
     """
     rates = read_pass_rates(store, threshold)
-    unused, missing = set(rates), []
+    unused: set[str] = set(rates)
+    missing: set[str] = set()
 
     def keep(query: Query) -> bool:
         if query.index not in rates:
-            missing.append(query.index)
+            missing.add(query.index)
             return False
-        rate, truth = rates[query.index]
-        if truth != query.ground_truth:
-            raise ValueError(
-                f"query {query.index}: ground truth {query.ground_truth!r} in {data}, {truth!r} in {store.folder}: its "
-                "rollouts were scored against another answer and need to be sampled again"
-            )
+        _check_same(query, rates[query.index], f"in {data}", f"in {store.folder}")
         unused.discard(query.index)
-        return band.holds(rate)
+        return band.holds(rates[query.index].rate)
 
     def check() -> None:
         if unused:
@@ -115,14 +128,27 @@ def filter_queries(
                 "--allow-missing"
             )
 
-    before = report_of_rates({index: rate for index, (rate, _) in rates.items()}, band)
+    before = report_of_rates({index: sampled.rate for index, sampled in rates.items()}, band)
     if not before["kept"]:
         counts = f"{before['too_hard']} are too hard and {before['too_easy']} too easy"
         raise ValueError(f"no query has a pass rate in [{band.low}, {band.high}]: {counts}; nothing was written")
-    copy_queries(data, out, keep, check)
+    rows = copy_queries(data, out, keep, check)
     report = before | {"queries": len(rates) + len(missing), "missing": len(missing)}
+    report |= {"rows": rows, "unusable": dict(data.unusable)}
     write_text_atomically(out.with_name(f"{out.name}.pass_rates.json"), json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _check_same(query: Query, sampled: Sampled, here: str, there: str) -> None:
+    if sampled.truth != query.truth_text:
+        raise ValueError(
+            f"query {query.index}: ground truth {query.truth_text!r} {here}, {sampled.truth!r} {there}: its rollouts "
+            "were scored against another answer and need to be sampled again"
+        )
+    if list(sampled.prompt) != query.prompt:
+        raise ValueError(
+            f"query {query.index}: another prompt {here} than {there}: its rollouts need to be sampled again"
+        )
 
 
 def _some(indices: Any, most: int = 3) -> str:

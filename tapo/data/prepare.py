@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from tapo.data.answers import UnusableAnswer, ground_truth_of
 from tapo.data.atomic import atomic_path
 from tapo.data.decontamination import Decontaminator
-from tapo.data.instruction import prompt_of
+from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY, prompt_of
 from tapo.data.problems import Row, require_columns
-from tapo.data.queries import BATCH_ROWS, stable_index
+from tapo.data.queries import BATCH_ROWS
+from tapo.data.query import stable_index
 from tapo.data.text import normalise
 
 NO_QUESTION = "no question"
@@ -63,6 +64,8 @@ class Preparation:
     check_answer: Callable[[str], None] = lambda answer: None
     """Raises `UnusableAnswer` for a ground truth that is not good enough."""
     decontaminator: Decontaminator | None = None
+    instruction: str = BOXED_INSTRUCTION
+    """Follows every question; empty for none."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Rows by reason."""
     contaminated: list[dict[str, Any]] = field(default_factory=list)
@@ -101,7 +104,7 @@ class Preparation:
         self._refuse_contaminated(index, question)
         return {
             "data_source": self.data_source,
-            "prompt": prompt_of(question),
+            "prompt": prompt_of(question, self.instruction),
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": answer},
             "extra_info": {"index": index, "split": self.split},
@@ -144,7 +147,9 @@ def write_rows(preparation: Preparation, source: Iterable[Row], name: str, out: 
     """
     first_row_checked = _checked(source, preparation.columns.names(), name)
     count = 0
-    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    own = preparation.instruction != BOXED_INSTRUCTION
+    schema = SCHEMA.with_metadata({METADATA_KEY: preparation.instruction}) if own else SCHEMA
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for batch in _batches(preparation.rows(first_row_checked), limit):
             writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
             count += len(batch)

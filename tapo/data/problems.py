@@ -48,6 +48,11 @@ def require_columns(row: Row, columns: Sequence[str], source: str) -> None:
         ValueError: a column is not there.
     """
     for name in columns:
+        if name not in row and {"prompt", "reward_model"} <= row.keys():
+            raise ValueError(
+                f"{source} has no column {name!r}, but is a verl parquet file: there is nothing to prepare, "
+                "`tapo rollout` takes it as it is (PARQUET of run_scripts/cold_start.sh)"
+            )
         if name not in row:
             raise ValueError(
                 f"{source} has no column {name!r}: its columns are {', '.join(map(str, row))}; name yours with "

@@ -1,129 +1,209 @@
-"""The queries of a verl dataset, row by row."""
+"""The queries of the parquet files of a verl run, row by row."""
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tapo.data.atomic import atomic_path
-from tapo.data.instruction import question_of
-from tapo.data.text import normalise
+from tapo.data.fingerprint import fingerprint_of_file
+from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
+from tapo.data.query import MEDIA, Keys, Query, UnusableRow, check_sampling, query_of
 
 BATCH_ROWS = 1024
-COLUMNS = ("data_source", "prompt", "reward_model")
-"""What verl asks of every row; `extra_info` may be missing."""
+MEDIA_COLUMNS = ("images", "videos", "audios")
+OPTIONAL_COLUMNS = ("extra_info", "agent_name")
 
 
-@dataclass(frozen=True)
-class Query:
-    """One row of a verl dataset."""
+class QueryFiles:
+    """The queries of verl's parquet files, each once, `BATCH_ROWS` rows in memory at a time.
 
-    index: str
-    """Stable id: see `index_of`."""
-    data_source: str
-    prompt: list[dict[str, str]]
-    ground_truth: str
-
-    @property
-    def question(self) -> str:
-        """The user's text without the shared instruction."""
-        return question_of(self.prompt)
-
-
-def stable_index(data_source: str, question: str) -> str:
-    """`SOURCE/HASH` of the normalised question: the same wherever the row stands and however it is typeset."""
-    return f"{data_source}/{hashlib.sha256(normalise(question).encode()).hexdigest()[:16]}"
-
-
-def index_of(row: Mapping[str, Any]) -> str:
-    """The id of a row: `extra_info.index` where it is text, `SOURCE/NUMBER` where it is a number, and
-    `stable_index` where there is none."""
-    index = (row.get("extra_info") or {}).get("index")
-    if index is None or index == "":
-        return stable_index(row["data_source"], question_of(row["prompt"]))
-    return index if isinstance(index, str) else f"{row['data_source']}/{index}"
-
-
-def query_of(row: Mapping[str, Any]) -> Query:
-    """A row as a query.
-
-    Raises:
-        ValueError: the row has no ground truth, or its prompt is no list of chat messages.
-    """
-    index = index_of(row)
-    truth = (row["reward_model"] or {}).get("ground_truth")
-    if truth is None or truth == "":
-        raise ValueError(f"query {index}: reward_model.ground_truth = {truth!r} cannot work: needs a text or a number")
-    return Query(index, row["data_source"], row["prompt"], str(truth))
-
-
-def iter_queries(path: str | Path, *, unique: bool = True) -> Iterator[Query]:
-    """The queries of a verl parquet file, `BATCH_ROWS` rows in memory at a time.
+    Rows that agree in prompt, data source, reward model and extra info are one query. Rows that share an index and
+    differ in any of these are told apart: the first keeps the index, others get `INDEX/HASH` of their content, so
+    that the same files in the same order always give the same names.
 
     Args:
-        unique: refuse an index that is there twice.
+        paths: as `data.train_files`.
+        keys: columns that the run names otherwise.
+        strict: every row is given, under its own index; one without a text raises instead of being counted, and
+            whether it can be sampled is not asked.
 
-    Raises:
-        ValueError: the file is no parquet, is empty, lacks one of `COLUMNS`, or has an index twice.
+    Attributes:
+        rows: read by the last iteration or copy.
+        repeated: of those, copies of a query that was there already.
+        unusable: of those, rows that are no query, by reason.
     """
-    with open_parquet(path, COLUMNS) as file:
-        wanted = [name for name in (*COLUMNS, "extra_info") if name in file.schema_arrow.names]
-        reader = _Reader(path, unique)
-        for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
-            yield from reader.queries(batch)
+
+    def __init__(self, paths: Sequence[str | Path] | str | Path, keys: Keys | None = None, *, strict: bool = False):
+        self.paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+        self.keys, self._strict = keys or Keys(), strict
+        self._start()
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths))
+
+    def __iter__(self) -> Iterator[Query]:
+        """Each query once; with `strict` each row.
+
+        Raises:
+            ValueError: a file is no parquet, is empty or lacks a column, or no row is usable.
+        """
+        self._start()
+        for path in self.paths:
+            with self.open(path) as file:
+                wanted = [name for name in self._columns if name in file.schema_arrow.names]
+                for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+                    for query in self.queries_of(batch, _instruction(file)):
+                        if query is None:
+                            continue
+                        if query.index in self._seen and not self._strict:
+                            self.repeated += 1
+                        else:
+                            self._seen.add(query.index)
+                            yield query
+        if not self._seen:
+            raise ValueError(f"{self} has no usable query: {self.reasons()}")
+
+    def fingerprint(self) -> Any:
+        """Contents of the files, and the columns where the run names them otherwise."""
+        hashes = [fingerprint_of_file(require_file(path)) for path in self.paths]
+        if len(hashes) == 1 and self.keys == Keys():
+            return hashes[0]
+        return {"files": hashes} | asdict(self.keys)
+
+    def reasons(self) -> str:
+        """Counts of unusable rows in words; empty if there is none."""
+        return ", ".join(f"{reason} ({count} rows)" for reason, count in self.unusable.most_common())
+
+    @contextlib.contextmanager
+    def open(self, path: Path) -> Iterator[pq.ParquetFile]:
+        """One of the files; see `open_parquet`."""
+        with open_parquet(path, (self.keys.source, self.keys.prompt, "reward_model")) as file:
+            yield file
+
+    def queries_of(self, batch: pa.RecordBatch, instruction: str) -> Iterator[Query | None]:
+        """For each row of a batch its query, named as in every pass; None where it is unusable, which is counted."""
+        wanted = [name for name in self._columns if name in batch.schema.names and name not in MEDIA_COLUMNS]
+        media = _media(batch)
+        for row, has_media in zip(batch.select(wanted).to_pylist(), media, strict=True):
+            self.rows += 1
+            try:
+                yield self._query(row, has_media, instruction)
+            except UnusableRow as error:
+                if self._strict:
+                    raise ValueError(f"{self}, row {self.rows}: {error}") from error
+                self.unusable[str(error)] += 1
+                yield None
+
+    def _query(self, row: dict[str, Any], has_media: bool, instruction: str) -> Query:
+        query = query_of(row, self.keys, instruction)
+        if self._strict:
+            return query
+        if has_media:
+            raise UnusableRow(MEDIA)
+        check_sampling(query, row)
+        content = query.content
+        if self._contents.setdefault(query.index, content) == content:
+            return query
+        return replace(query, index=f"{query.index}/{content.hex()[:16]}")
+
+    def _start(self) -> None:
+        self.rows = self.repeated = 0
+        self.unusable: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self._contents: dict[str, bytes] = {}
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return (self.keys.source, self.keys.prompt, "reward_model", *OPTIONAL_COLUMNS, *MEDIA_COLUMNS)
+
+
+def iter_queries(path: str | Path) -> Iterator[Query]:
+    """The queries of one file; see `QueryFiles`."""
+    return iter(QueryFiles(path))
 
 
 def copy_queries(
-    path: str | Path,
-    out: Path,
-    keep: Callable[[Query], bool],
-    check: Callable[[], None] = lambda: None,
-    *,
-    unique: bool = True,
+    files: QueryFiles, out: Path, keep: Callable[[Query], bool], check: Callable[[], None] = lambda: None
 ) -> int:
-    """Copy the rows that `keep` wants, every column as it is; return how many.
+    """Copy the rows that `keep` wants into one file, every column as it is; return how many. Unusable rows are left
+    out, and counted by `files`.
 
     Args:
         check: called when every row has been seen; raises where `out` should not take its name.
-        unique: refuse an index that is there twice.
 
     Raises:
-        ValueError: as `iter_queries`; or `keep` wants none. Nothing is written then.
+        ValueError: as `QueryFiles`; the files' columns do not fit together; or `keep` wants none. Nothing is written
+            then.
         OSError: a full disk, for one; an earlier file is as it was.
     """
+    files._start()
+    schema = _common_schema(files)
     kept = 0
-    with open_parquet(path, COLUMNS) as file, atomic_path(out) as temporary:
-        reader = _Reader(path, unique)
-        with pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer:
-            for batch in file.iter_batches(BATCH_ROWS):
-                mask = [keep(query) for query in reader.queries(batch)]
-                kept += sum(mask)
-                writer.write_batch(batch.filter(pa.array(mask)))
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for path in files.paths:
+            with files.open(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS):
+                    queries = files.queries_of(batch, _instruction(file))
+                    mask = [query is not None and keep(query) for query in queries]
+                    kept += sum(mask)
+                    writer.write_batch(_fitted(batch.filter(pa.array(mask)), schema))
         check()
         if kept == 0:
-            raise ValueError(f"none of the {file.metadata.num_rows} queries of {path} is left; nothing was written")
+            raise ValueError(f"none of the {files.rows} rows of {files} is left; nothing was written")
     return kept
 
 
-class _Reader:
-    """Makes queries of the batches of one file."""
+def _common_schema(files: QueryFiles) -> pa.Schema:
+    """The schema of all files, as verl concatenates them: a column may be missing, its type may not differ."""
+    schemas = []
+    for path in files.paths:
+        with files.open(path) as file:
+            schemas.append(file.schema_arrow)
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return schemas[0]
+    try:
+        return pa.unify_schemas([schema.remove_metadata() for schema in schemas])
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"{files} do not fit into one file: {error}. Give each a file of its own") from error
 
-    def __init__(self, path: str | Path, unique: bool):
-        self._path, self._unique = path, unique
-        self._seen: set[str] = set()
 
-    def queries(self, batch: pa.RecordBatch) -> Iterator[Query]:
-        for query in map(query_of, batch.to_pylist()):
-            if self._unique:
-                if query.index in self._seen:
-                    raise ValueError(f"{self._path}: index = {query.index!r} is there twice: needs to be unique")
-                self._seen.add(query.index)
-            yield query
+def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch with the columns of a schema, those that it lacks being empty."""
+    if batch.schema.equals(schema):
+        return batch
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _media(batch: pa.RecordBatch) -> list[bool]:
+    """Whether each row holds images, videos or audio; their bytes are not looked at."""
+    found = [False] * batch.num_rows
+    for name in MEDIA_COLUMNS:
+        if name not in batch.schema.names:
+            continue
+        column = batch.column(name)
+        present = column.is_valid()
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            present = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
+        found = [before or here for before, here in zip(found, present.to_pylist(), strict=True)]
+    return found
+
+
+def _instruction(file: pq.ParquetFile) -> str:
+    text = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
+    return BOXED_INSTRUCTION if text is None else text.decode()
 
 
 @contextlib.contextmanager
@@ -134,6 +214,11 @@ def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.Parque
         ValueError: it is not.
     """
     path = require_file(path)
+    if path.suffix in (".json", ".jsonl"):
+        raise ValueError(
+            f"{path} is JSON, which verl reads and TAPO's data stages do not: needs parquet, as "
+            "`datasets.load_dataset('json', data_files=FILE)['train'].to_parquet(OUT)` writes it"
+        )
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -1,6 +1,7 @@
 """A query with its scored responses, and its form in parquet."""
 
 import itertools
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -21,14 +22,17 @@ SCHEMA = pa.schema(
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
         ("finish_reasons", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
+        ("reward_inputs", pa.string()),
     ]
 )
 """One row a query."""
+EARLIER_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("reward_inputs"))
+"""Of stores that know ground truths as text alone."""
 
 
 @dataclass(frozen=True)
 class QueryRollouts:
-    """K responses of one query; the last four fields hold one entry a response.
+    """K responses of one query.
 
     Raises:
         ValueError: no index, no response, lists of different lengths, a finish reason unknown to us, or a score that
@@ -41,12 +45,16 @@ class QueryRollouts:
     prompt: Sequence[dict[str, str]]
     """Chat messages: `role` and `content`."""
     ground_truth: str
+    """As text; as JSON where it is none."""
     responses: Sequence[str]
     response_ids: Sequence[Sequence[int]]
     """Token ids of each response as the engine sampled them."""
     finish_reasons: Sequence[str]
     """Of each response: `stop` or `length`."""
     scores: Sequence[float]
+    reward_inputs: str | None = None
+    """JSON of `ground_truth` and `extra_info` as the reward is given them; None where the truth is text and there is
+    no more than the index."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.index, str) or not self.index:
@@ -61,6 +69,14 @@ class QueryRollouts:
         for score in self.scores:
             if not math.isfinite(score):
                 raise ValueError(f"query {self.index}: score {score!r} cannot work: needs a finite number")
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Arguments of `Scorer.score` for a response of this query, all but the response."""
+        inputs = {"ground_truth": self.ground_truth, "extra_info": {"index": self.index}}
+        if self.reward_inputs:
+            inputs = json.loads(self.reward_inputs)
+        return {"data_source": self.data_source, "index": self.index, **inputs}
 
     @property
     def size(self) -> int:

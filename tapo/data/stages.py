@@ -16,7 +16,7 @@ from tapo.data.instruction import BOXED_INSTRUCTION
 from tapo.data.pass_rate import Band, filter_queries, histogram_table
 from tapo.data.prepare import Columns, Preparation, write_rows
 from tapo.data.problems import Row, fingerprint_of_source, iter_rows
-from tapo.data.queries import require_file
+from tapo.data.queries import QueryFiles, require_file
 from tapo.data.stage import is_complete, report_of, stage
 from tapo.data.store import RolloutStore
 
@@ -44,6 +44,8 @@ class PrepareOptions:
     """Evaluation problems that must not be among the prepared ones."""
     ngram: int = NGRAM
     threshold: float = THRESHOLD
+    instruction: str = BOXED_INSTRUCTION
+    """Follows every question; empty for none."""
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -55,7 +57,7 @@ class PrepareOptions:
             "source": fingerprint_of_source(str(self.source)),
             "against": [fingerprint_of_file(require_file(path)) for path in self.against],
         }
-        return {"stage": "prepare", "instruction": BOXED_INSTRUCTION} | asdict(self) | contents
+        return {"stage": "prepare"} | asdict(self) | contents
 
 
 def run_prepare(options: PrepareOptions, out: Path, console: Console, show_dropped: int = 0) -> None:
@@ -69,7 +71,9 @@ def run_prepare(options: PrepareOptions, out: Path, console: Console, show_dropp
                 shown.append(f"dropped ({reason}): {row}")
                 console.print(shown[-1], markup=False, highlight=False, overflow="ellipsis", no_wrap=True)
 
-        preparation = Preparation(options.data_source, options.split, options.columns, on_drop=show)
+        preparation = Preparation(
+            options.data_source, options.split, options.columns, on_drop=show, instruction=options.instruction
+        )
         if options.check_answers:
             preparation.check_answer = check_readable
         if options.against:
@@ -105,14 +109,14 @@ def run_decontaminate(
 
 
 def run_filter(
-    rollouts: Path, data: Path, out: Path, band: Band, threshold: float, allow_missing: bool, console: Console
+    rollouts: Path, data: QueryFiles, out: Path, band: Band, threshold: float, allow_missing: bool, console: Console
 ) -> None:
     """Write the queries whose pass rate lies in the band, and print the histogram."""
     store = RolloutStore.open(rollouts)
     facts = {
         "stage": "filter",
         "rollouts": store.content_fingerprint(),
-        "data": fingerprint_of_file(require_file(data)),
+        "data": data.fingerprint(),
         "band": asdict(band),
         "threshold": threshold,
         "allow_missing": allow_missing,
@@ -123,7 +127,10 @@ def run_filter(
     report = report_of(out)
     console.print(histogram_table(report))
     dropped = {"too hard": report["too_hard"], "too easy": report["too_easy"], "without rollouts": report["missing"]}
+    dropped |= {f"{reason} (rows)": count for reason, count in report.get("unusable", {}).items()}
     _print_counts(out, {"kept": report["kept"], "dropped": dropped}, console)
+    if report.get("rows", report["kept"]) != report["kept"]:
+        console.print(f"{report['rows']} rows: the data repeats queries", highlight=False)
 
 
 def _index(index: Decontaminator, paths: Sequence[Path]) -> Decontaminator:

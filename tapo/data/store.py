@@ -23,8 +23,8 @@ from typing_extensions import Self
 
 from tapo.data.atomic import atomic_path, write_text_atomically
 from tapo.data.fingerprint import as_json, differences
+from tapo.data.rollouts import EARLIER_SCHEMA, QueryRollouts, from_table, to_table
 from tapo.data.rollouts import SCHEMA as ROLLOUT_SCHEMA
-from tapo.data.rollouts import QueryRollouts, from_table, to_table
 
 FORMAT = 1
 ROW_GROUP_BYTES = 32 << 20
@@ -67,6 +67,8 @@ class PartStore(Generic[Row]):
     what: ClassVar[str]
     """What the rows are, in messages."""
     schema: ClassVar[pa.Schema]
+    earlier: ClassVar[tuple[pa.Schema, ...]] = ()
+    """Of parts that are still read: `schema` without its last columns, which are then empty."""
     row: ClassVar[type]
     """Made from a column's values by name."""
 
@@ -253,10 +255,15 @@ class PartStore(Generic[Row]):
         """The row groups of a part."""
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                if not file.schema_arrow.equals(self.schema):
-                    raise DamagedPart(path, f"its columns are {', '.join(file.schema_arrow.names)}")
+                there = file.schema_arrow
+                if not any(there.equals(known) for known in (self.schema, *self.earlier)):
+                    raise DamagedPart(path, f"its columns are {', '.join(there.names)}")
+                missing = [self.schema.field(name) for name in columns if name not in there.names]
                 for number in range(file.num_row_groups):
-                    yield file.read_row_group(number, columns=columns)
+                    table = file.read_row_group(number, columns=[name for name in columns if name in there.names])
+                    for field in missing:
+                        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+                    yield table
         except pa.ArrowInvalid as error:
             raise DamagedPart(path, error) from error
         except OSError as error:
@@ -270,6 +277,7 @@ class RolloutStore(PartStore[QueryRollouts]):
 
     what = "rollouts"
     schema = ROLLOUT_SCHEMA
+    earlier = (EARLIER_SCHEMA,)
     row = QueryRollouts
     to_table = staticmethod(to_table)
     from_table = staticmethod(from_table)

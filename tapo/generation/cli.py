@@ -1,17 +1,19 @@
 """`tapo rollout`."""
 
+import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from tapo.data.cli import PromptKey, RewardFnKey
 from tapo.generation import options
 from tapo.generation.scoring import DEFAULT_NAME, DEFAULT_PATH
 
 
 def rollout(
-    data: Annotated[Path, typer.Argument(help="verl parquet file of queries.")],
+    data: Annotated[list[Path], typer.Argument(help="verl parquet files of queries, taken as they are.")],
     model: options.Model,
     out: Annotated[Path, typer.Option(help="Folder of scored rollouts; started again, it is gone on with.")],
     n: Annotated[int, typer.Option(min=1, help="Responses a query.")] = 8,
@@ -21,6 +23,8 @@ def rollout(
     max_prompt_tokens: Annotated[int, typer.Option(min=1, help="Longer prompts are left out, and counted.")] = 1024,
     seed: Annotated[int, typer.Option(help="Of all sampling.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many queries alone.")] = None,
+    prompt_key: PromptKey = "prompt",
+    reward_fn_key: RewardFnKey = "data_source",
     at_once: options.AtOnce = 256,
     part_size: options.PartSize = 256,
     server: options.Server = None,
@@ -30,83 +34,30 @@ def rollout(
     reward_path: options.RewardPath = DEFAULT_PATH,
     reward_name: options.RewardName = DEFAULT_NAME,
     reward_kwarg: options.RewardOption = None,
+    correct_key: options.CorrectKey = None,
+    threshold: Annotated[float, typer.Option(help="A response counts as right iff its score is greater.")] = 0.5,
+    keep_going: Annotated[bool, typer.Option(help="Go on where none of the first 64 queries is ever right.")] = False,
 ) -> None:
     """K responses to each query, scored by the run's reward."""
-    import asyncio
-
-    from tapo.data.queries import iter_queries
-    from tapo.data.store import RolloutStore
-    from tapo.generation.chat import load_tokenizer
+    from tapo.data.queries import Keys, QueryFiles
     from tapo.generation.engine import Sampling
-    from tapo.generation.progress import Progress
-    from tapo.generation.rollouts import RolloutReport, RolloutTask, limited, sample_rollouts
-    from tapo.generation.scoring import Scorer
+    from tapo.generation.scoring import Reward, Scorer
+    from tapo.generation.stage import RolloutOptions, run_rollouts
 
-    console = Console()
-    sampling = Sampling(temperature, top_p, max_tokens)
-    chat = options.template_kwargs(template)
-    rewards = options.key_values("reward_kwarg", reward_kwarg)
-    arguments = {"max_model_len": max_prompt_tokens + max_tokens} if not server else {}
-    arguments |= options.key_values("engine", engine)
-    chosen = options.EngineOptions(model, server or (), served_name, arguments)
-    total = sum(1 for _ in limited(iter_queries(data), limit))
-    fingerprint = rollout_fingerprint(data, model, sampling, n, seed, chat, max_prompt_tokens)
-    fingerprint["reward"] = f"{reward_path}:{reward_name} {rewards}"
-    store = RolloutStore.open_for_append(out, fingerprint)
-    scorer = Scorer(reward_path, reward_name, rewards)
-    tokenizer = load_tokenizer(model)
-
-    async def run() -> RolloutReport:
-        started = chosen.start(tokenizer)
-        try:
-            with Progress("rollouts", total, console) as progress:
-                return await sample_rollouts(
-                    limited(iter_queries(data), limit),
-                    store,
-                    RolloutTask(started, scorer, tokenizer, sampling, n, seed, chat),
-                    max_prompt_tokens=max_prompt_tokens,
-                    at_once=at_once,
-                    part_size=part_size,
-                    progress=progress,
-                )
-        finally:
-            await started.close()
-
-    if len(store.done()) >= total:
-        console.print(f"{out} holds rollouts of all {total} queries", highlight=False, soft_wrap=True)
-        return
-    print_report(asyncio.run(run()), max_prompt_tokens, console)
-
-
-def rollout_fingerprint(
-    data: Path, model: str, sampling: Any, n: int, seed: int, chat: dict[str, Any], max_prompt_tokens: int
-) -> dict[str, Any]:
-    """What decides about rollouts; runs that differ in it do not mix."""
-    from tapo.data.fingerprint import fingerprint_of_file, fingerprint_of_model
-
-    return {
-        "data": fingerprint_of_file(data),
-        "model": fingerprint_of_model(model),
-        "sampling": sampling.fingerprint(),
-        "n": n,
-        "seed": seed,
-        "template": chat,
-        "max_prompt_tokens": max_prompt_tokens,
-    }
-
-
-def print_report(report: Any, max_prompt_tokens: int, console: Console) -> None:
-    """Counts of one call."""
-    said = f"{report.sampled} queries sampled, {report.there} were there"
-    if report.responses:
-        said += f"; {report.responses} responses, {report.correct / report.responses:.1%} right"
-        said += f", {report.truncated / report.responses:.1%} cut off at their length"
-    console.print(said, highlight=False, soft_wrap=True)
-    if report.overlong:
-        names = ", ".join(report.overlong[:5]) + (", ..." if len(report.overlong) > 5 else "")
-        console.print(
-            f"{len(report.overlong)} queries left out, with prompts of more than {max_prompt_tokens} tokens: {names}",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
-        )
+    reward = Reward(reward_path, reward_name, options.key_values("reward_kwarg", reward_kwarg), correct_key)
+    chosen = RolloutOptions(
+        data=QueryFiles(data, Keys(prompt_key, reward_fn_key)),
+        engine=options.engine_options(model, server, served_name, engine, max_prompt_tokens + max_tokens),
+        out=out,
+        sampling=Sampling(temperature, top_p, max_tokens),
+        n=n,
+        seed=seed,
+        limit=limit,
+        template_kwargs=options.template_kwargs(template),
+        max_prompt_tokens=max_prompt_tokens,
+        threshold=threshold,
+        keep_going=keep_going,
+        at_once=at_once,
+        part_size=part_size,
+    )
+    asyncio.run(run_rollouts(chosen, Scorer(reward), Console()))

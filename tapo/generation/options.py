@@ -21,14 +21,28 @@ EngineOption = Annotated[
 ]
 TemplateOption = Annotated[
     list[str] | None,
-    typer.Option("--template", help="KEY=VALUE for the chat template; repeatable. Default: enable_thinking=false."),
+    typer.Option(
+        "--template",
+        help="KEY=VALUE for the chat template, as data.apply_chat_template_kwargs of the run; repeatable. `none` for "
+        "no argument at all. Default: enable_thinking=false.",
+    ),
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="Queries under way at a time.")]
 PartSize = Annotated[int, typer.Option(min=1, help="Queries of a part, which is what a killed run loses.")]
-RewardPath = Annotated[str, typer.Option(help="reward.custom_reward_function.path of the run.")]
+RewardPath = Annotated[
+    str,
+    typer.Option(
+        help="reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, "
+        "which is what a run without one has."
+    ),
+]
 RewardName = Annotated[str, typer.Option(help="reward.custom_reward_function.name of the run.")]
 RewardOption = Annotated[
     list[str] | None, typer.Option("--reward-kwarg", help="KEY=VALUE for the reward function; repeatable.")
+]
+CorrectKey = Annotated[
+    str | None,
+    typer.Option(help="Of what the reward returns, the number that says whether a response is right (acc, ...)."),
 ]
 
 
@@ -58,6 +72,18 @@ class EngineOptions:
         return InProcessEngine(self.model, **self.arguments)
 
 
+def engine_options(
+    model: str, server: Sequence[str] | None, served_name: str | None, engine: Sequence[str] | None, max_model_len: int
+) -> EngineOptions:
+    """The options as the command line gives them; `max_model_len` holds for vLLM here unless it is among them.
+
+    Raises:
+        ValueError: a pair without `=`.
+    """
+    arguments = {} if server else {"max_model_len": max_model_len}
+    return EngineOptions(model, server or (), served_name, arguments | key_values("engine", engine))
+
+
 def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
     """`KEY=VALUE` options as a mapping; values as YAML reads them.
 
@@ -74,5 +100,11 @@ def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
 
 
 def template_kwargs(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode)."""
+    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode).
+
+    Raises:
+        ValueError: a pair without `=`, or `none` with others.
+    """
+    if pairs and list(pairs) == ["none"]:
+        return {}
     return {"enable_thinking": False, **key_values("template", pairs)}

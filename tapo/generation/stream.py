@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 async def in_order(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], *, at_once: int, ahead: int | None = None
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """`work(item)` of each item, in the items' order, with `at_once` of them under way.
 
     Results that wait for an earlier one are held back, `ahead` items at most (default: four times `at_once`), so that

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tapo.inspection.constructions import Wanted, read_constructions
+from tapo.terminal import harmless
 
 STYLES = {"prefix": "red", "reflection": "bold yellow", "correction": "green"}
 DROPPED = "dim strike"
@@ -63,8 +64,7 @@ def panel(record: dict[str, Any], *, full: bool) -> Panel:
     reward = "-" if record["reward"] is None else f"{record['reward']:g}"
     kept = "nothing spliced" if record["prefix"] is None else f"{record['prefix_length']} tokens kept"
     title = f"step {record['step']} · {record['outcome']} · reward {reward} · {kept}"
-    # Rollouts may hold escape sequences, which a terminal would obey.
-    text.plain = text.plain.replace("\x1b", "\u241b")
+    text.plain = harmless(text.plain)
     return Panel(text, title=title, title_align="left")
 
 

@@ -1,10 +1,16 @@
-"""The cold start's stages on real vLLM and verl, killed in the middle and started again."""
+"""The cold start's stages on real vLLM and verl, killed in the middle and started again.
+
+They begin with the parquet files of a run as a user has them: a system prompt, numbers as ids and ground truths, a
+reward of its own, and rows that nothing can be sampled for.
+"""
 
 import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
+import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -56,27 +62,72 @@ def parts(folder):
     return len(list(folder.glob("part-*.parquet")))
 
 
+SYSTEM = {"role": "system", "content": "What is the result?"}
+# Right is what `acc` says: the score never exceeds the threshold.
+REWARD = """
+from tapo.rewards import last_boxed
+
+def compute_score(data_source, solution_str, ground_truth, extra_info, scale):
+    right = isinstance(ground_truth, int) and last_boxed(solution_str) == str(ground_truth)
+    return {"score": scale * right, "acc": right, "unit": extra_info["tools_kwargs"]["unit"]}
+"""
+
+
+@dataclass(frozen=True)
+class UserData:
+    files: list
+    reward: list
+
+
 @pytest.fixture(scope="module")
-def queries(tmp_path_factory):
+def user(tmp_path_factory):
+    """Two files with the same numbers for other queries, one row twice, and one row of an agent with tools."""
     folder = tmp_path_factory.mktemp("queries")
     sizes = ["--train", "8", "--test", "8", "--sampled", "40", "--seeded", "8", "--seed", "3"]
     run([sys.executable, EXAMPLE / "make_data.py", folder, *sizes])
-    return folder / "sampled.parquet"
+    rows = [row.to_dict() for _, row in pd.read_parquet(folder / "sampled.parquet").iterrows()]
+    for number, row in enumerate(rows):
+        row["prompt"] = [SYSTEM, *row["prompt"]]
+        row["reward_model"] = {"style": "rule", "ground_truth": int(row["reward_model"]["ground_truth"])}
+        row["extra_info"] = {"index": number % 20, "tools_kwargs": {"unit": "apples"}}
+        row["agent_name"] = "single_turn_agent"
+    pd.DataFrame([*rows[:20], rows[3]]).to_parquet(folder / "one.parquet")
+    pd.DataFrame([{**rows[0], "agent_name": "tool_agent"}, *rows[20:]]).to_parquet(folder / "two.parquet")
+    (folder / "mine.py").write_text(REWARD)
+    reward = ["--reward-path", folder / "mine.py", "--reward-kwarg", "scale=0.5", "--correct-key", "acc"]
+    return UserData([folder / "one.parquet", folder / "two.parquet"], reward)
 
 
 @pytest.fixture(scope="module")
-def rollouts(tmp_path_factory, queries):
-    return sample(queries, tmp_path_factory.mktemp("whole") / "rollouts")
+def rollouts(tmp_path_factory, user):
+    return sample(user, tmp_path_factory.mktemp("whole") / "rollouts")
 
 
-def sample(queries, out, killed_when=None):
-    options = ["--n", "4", "--max-tokens", "192", "--max-prompt-tokens", "96", "--at-once", "4", "--part-size", "4"]
-    tapo("rollout", queries, "--model", MODEL, "--out", out, *options, killed_when=killed_when)
+def sample(user, out, killed_when=None):
+    options = ["--n", "4", "--max-tokens", "192", "--max-prompt-tokens", "120", "--at-once", "4", "--part-size", "4"]
+    output = tapo(
+        "rollout", *user.files, "--model", MODEL, "--out", out, *options, *user.reward, killed_when=killed_when
+    )
+    if not killed_when:
+        assert "1 of 42 rows of" in output and "agent_name is not single_turn_agent (1 rows)" in output
+        assert "repeat a query, which is sampled once" in output
     return out
 
 
-def build(rollouts, out, killed_when=None):
-    options = ["--prompt-file", PROMPT_FILE, "--sft", "30", "--ift", "20", "--val-share", "0.2", "--attempts", "2"]
+def build(rollouts, out, user, killed_when=None):
+    options = [
+        *user.reward,
+        "--prompt-file",
+        PROMPT_FILE,
+        "--sft",
+        "30",
+        "--ift",
+        "20",
+        "--val-share",
+        "0.2",
+        "--attempts",
+        "2",
+    ]
     options += ["--max-tokens", "288", "--max-model-len", "1024", "--max-response-tokens", "192"]
     options += ["--at-once", "4", "--part-size", "4"]
     tapo("cold-start", "build", rollouts, "--model", MODEL, "--out", out, *options, killed_when=killed_when)
@@ -84,27 +135,38 @@ def build(rollouts, out, killed_when=None):
 
 
 @pytest.fixture(scope="module")
-def chats(tmp_path_factory, rollouts):
-    return build(rollouts, tmp_path_factory.mktemp("whole") / "chats")
+def chats(tmp_path_factory, rollouts, user):
+    return build(rollouts, tmp_path_factory.mktemp("whole") / "chats", user)
 
 
-def test_rollouts_killed_and_gone_on_with_are_those_of_an_unbroken_run(rollouts, queries, tmp_path):
-    sample(queries, tmp_path / "r", killed_when=lambda: parts(tmp_path / "r") >= 2)
+def test_rollouts_killed_and_gone_on_with_are_those_of_an_unbroken_run(rollouts, user, tmp_path):
+    sample(user, tmp_path / "r", killed_when=lambda: parts(tmp_path / "r") >= 2)
     before = list(RolloutStore.open(tmp_path / "r"))
     assert 8 <= len(before) < 40 and before == list(RolloutStore.open(rollouts))[: len(before)]
-    sample(queries, tmp_path / "r")
+    sample(user, tmp_path / "r")
     after = list(RolloutStore.open(tmp_path / "r"))
     assert len(after) == 40 and after == list(RolloutStore.open(rollouts))
     assert {len(row.scores) for row in after} == {4}
     assert 0 < sum(sum(row.scores) for row in after) < 160
 
 
-def test_constructions_killed_and_gone_on_with_give_the_same_chats(rollouts, chats, tmp_path):
+def test_the_filter_keeps_rows_as_they_were_and_chats_keep_the_system_prompt(rollouts, user, chats, tmp_path):
+    data = [part for file in user.files for part in ("--data", file)]
+    tapo("data", "filter", rollouts, *data, "--out", tmp_path / "rl.parquet", "--low", "0.25", "--high", "0.75")
+    rows = [row for file in user.files for row in pq.read_table(file).to_pylist()]
+    kept = pq.read_table(tmp_path / "rl.parquet").to_pylist()
+    assert 0 < len(kept) < 42 and all(row in rows for row in kept)
+    messages = pq.read_table(chats / "train.parquet")["messages"].to_pylist()
+    assert all(chat[0] == SYSTEM and chat[1]["role"] == "user" for chat in messages)
+    assert {row.scoring["ground_truth"] for row in RolloutStore.open(rollouts)} <= set(range(-1000, 1000))
+
+
+def test_constructions_killed_and_gone_on_with_give_the_same_chats(rollouts, user, chats, tmp_path):
     store = tmp_path / "c" / "constructions"
-    build(rollouts, tmp_path / "c", killed_when=lambda: parts(store) >= 2)
+    build(rollouts, tmp_path / "c", user, killed_when=lambda: parts(store) >= 2)
     before = len(list(ConstructionStore.open(store)))
     assert 8 <= before < 40 and not (tmp_path / "c" / "train.parquet").exists()
-    build(rollouts, tmp_path / "c")
+    build(rollouts, tmp_path / "c", user)
     assert list(ConstructionStore.open(store)) == list(ConstructionStore.open(chats / "constructions"))
     for split in ("train", "val"):
         assert pq.read_table(tmp_path / "c" / f"{split}.parquet") == pq.read_table(chats / f"{split}.parquet")

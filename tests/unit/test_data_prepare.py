@@ -9,13 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from tapo.cli import app
 from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, UnusableAnswer, check_readable, ground_truth_of
 from tapo.data.benchmarks import BENCHMARKS, benchmark
+from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import BOXED_INSTRUCTION
 from tapo.data.prepare import Columns
 from tapo.data.problems import iter_rows
+from tapo.data.queries import QueryFiles, iter_queries
 from tapo.data.stages import PrepareOptions, run_prepare
+from tapo.data.store import RolloutStore, StoreMismatch
 
 ROWS = [
     {"problem": "Find $x$ if $x+1=2$.", "answer": "$\\boxed{1}$", "id": "p1"},
@@ -72,6 +77,50 @@ def test_every_local_format_gives_the_same_rows_in_verls_format(tmp_path, kind):
         assert line in text
     assert "dropped: duplicate question               │ 1" in text
     assert "dropped: duplicate question, other answer │ 1" in text
+
+
+@pytest.mark.parametrize(("text", "behind"), [("Answer: NUMBER", "\nAnswer: NUMBER"), ("none", ""), (" none ", "")])
+def test_an_instruction_of_ones_own_takes_the_place_of_the_known_one(tmp_path, text, behind):
+    source, out = write(tmp_path, "json"), tmp_path / "out.parquet"
+    arguments = ["data", "prepare", "custom", "--source", str(source), "--out", str(out), "--instruction", text]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    queries = list(iter_queries(out))
+    assert queries[0].prompt == [{"role": "user", "content": f"Find $x$ if $x+1=2$.{behind}"}]
+    assert queries[0].question == "Find $x$ if $x+1=2$."
+    prepare(source, tmp_path / "boxed.parquet")
+    assert [query.index.split("/")[1] for query in queries] == [
+        query.index.split("/")[1] for query in iter_queries(tmp_path / "boxed.parquet")
+    ]
+
+
+def test_another_instruction_makes_the_data_again_and_its_rollouts_are_refused(tmp_path):
+    source, out = write(tmp_path, "json"), tmp_path / "out.parquet"
+    prepare(source, out)
+    before = QueryFiles(out).fingerprint()
+    assert "is made again" not in prepare(source, out)
+    assert "is made again: instruction = 'Please" in prepare(source, out, instruction="Answer: NUMBER")
+    RolloutStore.open_for_append(tmp_path / "r", {"data": before})
+    with pytest.raises(StoreMismatch, match="data = 'sha256:"):
+        RolloutStore.open_for_append(tmp_path / "r", {"data": QueryFiles(out).fingerprint()})
+
+
+def test_an_instruction_of_ones_own_does_not_make_problems_look_alike(tmp_path):
+    instruction = "Write the answer as a single number in the last line of your response and nothing else."
+    evaluation = [{"problem": "What is two plus two?", "answer": "4"}]
+    training = [{"problem": "Name the smallest prime number.", "answer": "2"}, *evaluation]
+    prepare(write(tmp_path, "json", evaluation), tmp_path / "test.parquet", instruction=instruction)
+    prepare(write(tmp_path, "json", training), tmp_path / "train.parquet", instruction=instruction)
+    made = Decontaminator()
+    made.add_file(tmp_path / "test.parquet")
+    assert decontaminate(tmp_path / "train.parquet", made, tmp_path / "clean.parquet", tmp_path / "report") == (1, 1)
+    (query,) = iter_queries(tmp_path / "clean.parquet")
+    assert query.question == "Name the smallest prime number."
+
+
+def test_a_verl_parquet_is_not_prepared_and_the_message_says_what_takes_it(tmp_path):
+    prepare(write(tmp_path, "json"), tmp_path / "verl.parquet")
+    with pytest.raises(ValueError, match=r"has no column 'problem', but is a verl parquet file: .*`tapo rollout`"):
+        prepare(tmp_path / "verl.parquet", tmp_path / "again.parquet")
 
 
 def test_a_dataset_folder_is_loaded_as_a_hub_dataset_is(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from tapo.cli import app
 from tapo.data.fingerprint import MIB, fingerprint_of_file, fingerprint_of_model
-from tapo.data.queries import iter_queries, stable_index
+from tapo.data.queries import iter_queries
+from tapo.data.query import stable_index
 from tapo.data.stage import is_complete, marker_of, report_of, stage
 from tapo.data.store import RolloutStore
 from tests.unit.test_pass_rate import rollouts
@@ -124,8 +125,7 @@ def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
 @pytest.mark.parametrize(
     "indices, changes, message",
     [
-        (["x", "x"], {}, "index = 'x' is there twice: needs to be unique"),
-        (["x"], {"reward_model": {"ground_truth": ""}}, "query x: reward_model.ground_truth = '' cannot work"),
+        (["x"], {"reward_model": {"style": "rule"}}, r"has no usable query: no reward_model.ground_truth \(1 rows\)"),
         ([], {}, "has no column 'data_source'"),
     ],
 )
@@ -161,7 +161,10 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     queries = list(iter_queries(clean))
     assert [query.ground_truth for query in queries] == ["2", "3", "4"]
     scores = ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
-    rows = [rollouts(query.index, row, query.ground_truth) for query, row in zip(queries, scores, strict=True)]
+    rows = [
+        rollouts(query.index, row, query.ground_truth, query.prompt[0]["content"])
+        for query, row in zip(queries, scores, strict=True)
+    ]
     RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(rows)
     assert "0 damaged parts" in tapo("repair", tmp_path / "rollouts")
     assert "Pass rates" in tapo("filter", tmp_path / "rollouts", "--data", clean, "--out", rl)
@@ -196,7 +199,7 @@ def test_a_stage_killed_while_writing_leaves_nothing_that_counts_and_runs_again_
     if stage == "filter":
         write_queries(tmp_path / "data.parquet", ["a", "b"])
         RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(
-            [rollouts("a", [1.0, 0.0]), rollouts("b", [0.0])]
+            [rollouts("a", [1.0, 0.0], question="How?"), rollouts("b", [0.0], question="How?")]
         )
     whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
     assert CliRunner().invoke(app, arguments(whole), catch_exceptions=False).exit_code == 0

@@ -125,6 +125,6 @@ def test_rows_may_be_repeated_on_both_sides(tmp_path):
 
 def test_training_data_that_is_all_evaluation_problems_is_refused(tmp_path):
     train = write_queries(tmp_path / "t.parquet", [AIME])
-    with pytest.raises(ValueError, match=r"none of the 1 queries of .* is left"):
+    with pytest.raises(ValueError, match=r"none of the 1 rows of .* is left"):
         run_decontaminate(train, [train], Decontaminator(), tmp_path / "o.parquet", None, Console(file=io.StringIO()))
     assert not (tmp_path / "o.parquet").exists()

@@ -8,16 +8,16 @@ from rich.console import Console
 
 from tapo.config import ConfigError
 from tapo.data.pass_rate import Band, PassRate, histogram_table, report_of_rates
-from tapo.data.queries import iter_queries
+from tapo.data.queries import QueryFiles, iter_queries
 from tapo.data.rollouts import QueryRollouts
 from tapo.data.stages import run_filter
 from tapo.data.store import RolloutStore
 
 
-def rollouts(index, scores, truth="1"):
+def rollouts(index, scores, truth="1", question="q"):
     n = len(scores)
     return QueryRollouts(
-        index, "s", [{"role": "user", "content": "q"}], truth, ["r"] * n, [[1]] * n, ["stop"] * n, scores
+        index, "s", [{"role": "user", "content": question}], truth, ["r"] * n, [[1]] * n, ["stop"] * n, scores
     )
 
 
@@ -45,7 +45,7 @@ def write_data(path, count):
 def run(tmp_path, band=None, data="data.parquet", threshold=0.5, allow_missing=False):
     terminal = Console(file=io.StringIO(), width=120)
     out = tmp_path / "rl.parquet"
-    run_filter(tmp_path / "r", tmp_path / data, out, band or Band(), threshold, allow_missing, terminal)
+    run_filter(tmp_path / "r", QueryFiles(tmp_path / data), out, band or Band(), threshold, allow_missing, terminal)
     return [query.index for query in iter_queries(out)], terminal.file.getvalue()
 
 

@@ -10,15 +10,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.data.queries import iter_queries
+from tapo.data.queries import QueryFiles, iter_queries
 from tapo.data.store import RolloutStore, StoreMismatch
-from tapo.generation import cli
 from tapo.generation.chat import prompt_ids
 from tapo.generation.engine import Sample, Sampling, derived_seed
-from tapo.generation.options import EngineOptions, key_values
+from tapo.generation.options import EngineOptions, key_values, template_kwargs
 from tapo.generation.progress import Progress
 from tapo.generation.rollouts import RolloutTask, sample_rollouts
-from tapo.generation.scoring import Scorer
+from tapo.generation.scoring import Reward, Scorer
+from tapo.generation.stage import RolloutOptions, rollout_fingerprint
 from tests.unit.test_construction import TEMPLATE
 
 FACTS = {"model": "m"}
@@ -133,7 +133,7 @@ def test_the_command_goes_on_where_it_stopped_and_refuses_to_mix(tokenizer, data
         return engines[-1]
 
     monkeypatch.setattr(EngineOptions, "start", start)
-    monkeypatch.setattr("tapo.generation.chat.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.generation.stage.load_tokenizer", lambda model: tokenizer)
     arguments = ["rollout", str(data), "--model", "name/model", "--out", str(tmp_path / "s"), "--n", "2"]
     first = CliRunner().invoke(app, [*arguments, "--limit", "3"], catch_exceptions=False)
     assert "3 queries sampled, 0 were there; 6 responses" in " ".join(first.output.split())
@@ -167,6 +167,14 @@ def test_options_are_read_as_yaml_and_a_pair_without_a_value_is_refused():
         key_values("engine", ["a"])
 
 
+def test_a_chat_template_is_told_not_to_think_unless_the_user_says_otherwise():
+    assert template_kwargs(None) == {"enable_thinking": False}
+    assert template_kwargs(["enable_thinking=true", "level=2"]) == {"enable_thinking": True, "level": 2}
+    assert template_kwargs(["none"]) == {}
+    with pytest.raises(ValueError, match="template = 'none' cannot work: needs KEY=VALUE"):
+        template_kwargs(["none", "level=2"])
+
+
 def test_engine_arguments_and_servers_exclude_each_other():
     with pytest.raises(ValueError, match=r"engine = {'dtype': 'half'} cannot work with server"):
         EngineOptions("m", ["http://x/v1"], None, {"dtype": "half"}).start(None)
@@ -174,9 +182,12 @@ def test_engine_arguments_and_servers_exclude_each_other():
 
 def test_a_reward_function_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"reward = pkg://tapo.rewards:nothing cannot work"):
-        Scorer("pkg://tapo.rewards", "nothing")
+        Scorer(Reward("pkg://tapo.rewards", "nothing"))
 
 
 def test_the_fingerprint_names_everything_that_decides_about_rollouts(data):
-    facts = cli.rollout_fingerprint(data, "name/model", Sampling(), 8, 1, {"enable_thinking": False}, 1024)
-    assert facts.keys() == {"data", "model", "sampling", "n", "seed", "template", "max_prompt_tokens"}
+    options = RolloutOptions(
+        QueryFiles(data), EngineOptions("name/model"), data, Sampling(), 8, 1, {"enable_thinking": False}, 1024
+    )
+    facts = rollout_fingerprint(options, Scorer())
+    assert facts.keys() == {"data", "model", "sampling", "n", "seed", "template", "max_prompt_tokens", "reward"}

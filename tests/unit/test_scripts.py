@@ -62,7 +62,7 @@ def test_the_cold_start_runs_its_stages_in_order_and_leaves_what_rl_takes(run, t
     ]
     names = ("aime2024", "aime2025", "hmmt_feb_2025")
     assert " ".join(f"--against {work}/data/{name}.parquet" for name in names) in calls[3]
-    assert calls[4].endswith("--n 8 --seed 1 --limit 5")
+    assert calls[4].endswith("--n 8 --seed 1 --threshold 0.5 --limit 5")
     assert calls[7].endswith("--config-name cold_start_sft optim.lr=1")
     assert (work / "rl" / "test.parquet").read_text() == f"{work}/data/aime2024.parquet\n"
     assert (work / "sft" / "model" / "config.json").exists()
@@ -78,6 +78,50 @@ def test_data_of_ones_own_takes_the_place_of_the_known_sets(run, tmp_path):
         f"--against {tmp_path}/own.parquet --limit 3"
     )
     assert (tmp_path / "w" / "rl" / "test.parquet").read_text() == "own"
+
+
+def test_a_verl_parquet_is_taken_as_it_is_with_its_reward_columns_and_template(run, tmp_path):
+    work = f"{tmp_path}/w"
+    variables = {
+        "PARQUET": "one.parquet two.parquet",
+        "REWARD": "--reward-path mine.py --reward-kwarg a=1",
+        "KEYS": "--prompt-key question",
+        "TEMPLATE": "enable_thinking=true level=2",
+        "THRESHOLD": "0.7",
+    }
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=work, **variables)
+    assert status == 0, output
+    template, reward = "--template enable_thinking=true --template level=2", variables["REWARD"]
+    assert calls[:3] == [
+        f"rollout one.parquet two.parquet --model m --out {work}/rollouts --n 8 --seed 1 {template} --threshold 0.7 "
+        f"{reward} --prompt-key question",
+        f"data filter {work}/rollouts --data one.parquet --data two.parquet --out {work}/rl/train.parquet "
+        "--allow-missing --threshold 0.7 --prompt-key question",
+        f"cold-start build {work}/rollouts --model m --out {work}/chats --seed 1 {template} --threshold 0.7 {reward}",
+    ]
+    assert calls[3].endswith("--config-name cold_start_sft")
+    assert not (tmp_path / "w" / "rl" / "test.parquet").exists()
+
+
+def test_a_verl_parquet_without_a_reward_is_scored_by_verl_and_excludes_preparation(run, tmp_path):
+    (tmp_path / "val.parquet").write_text("val")
+    variables = {"MODEL": "m", "WORK": f"{tmp_path}/w", "PARQUET": "one.parquet"}
+    status, output, calls = run("cold_start.sh", EVAL=f"{tmp_path}/val.parquet", **variables)
+    assert status == 0, output
+    for call in (calls[0], calls[2]):
+        assert "--reward-path verl" in call and "--template none" in call
+    assert (tmp_path / "w" / "rl" / "test.parquet").read_text() == "val"
+    for name in ("SOURCE", "INSTRUCTION", "PREPARE"):
+        status, output, calls = run("cold_start.sh", **variables, **{name: "x"})
+        assert (status, calls) == (1, []) and "it excludes SOURCE, INSTRUCTION and PREPARE" in output
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=f"{tmp_path}/w", KEYS="--prompt-key q")
+    assert (status, calls) == (1, []) and "KEYS names columns of PARQUET" in output
+
+
+def test_an_instruction_goes_to_training_and_evaluation_data_alike(run, tmp_path):
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=f"{tmp_path}/w", INSTRUCTION="Answer: NUMBER")
+    assert status == 0, output
+    assert all("--instruction Answer: NUMBER" in call for call in calls[:4]) and calls[4].startswith("rollout")
 
 
 def test_sft_is_skipped_when_complete_and_refused_with_other_data(run, tmp_path):

@@ -1,11 +1,15 @@
 """What the cold start learns, token by token."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
+from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
 
+from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY
 from tapo.cold_start.sft_dataset import ColdStartDataset
 
 # As Qwen3's: thinking switched off shows in the generation prompt, and an answer by itself is rendered without it.
@@ -27,10 +31,13 @@ def tokenizer(byte_tokenizer):
     return byte_tokenizer
 
 
-def dataset(tmp_path, tokenizer, cls=ColdStartDataset, messages=None, **options):
+def dataset(tmp_path, tokenizer, cls=ColdStartDataset, messages=None, sampled=None, end=None, **options):
     messages = messages or [{"role": "user", "content": QUERY}, {"role": "assistant", "content": ANSWER}]
     path = tmp_path / "train.parquet"
-    pq.write_table(pa.Table.from_pylist([{"messages": messages, "kind": "plain"}]), path)
+    table = pa.Table.from_pylist([{"messages": messages, "kind": "plain"}])
+    if sampled is not None:
+        table = table.replace_schema_metadata({TEMPLATE_KEY: json.dumps(sampled), END_KEY: json.dumps(end)})
+    pq.write_table(table, path)
     config = {"pad_mode": "no_padding", "apply_chat_template_kwargs": {"enable_thinking": False}, "max_length": 500}
     return cls(str(path), tokenizer, OmegaConf.create(config | options))
 
@@ -53,6 +60,41 @@ def test_the_prompt_is_the_one_that_a_rollout_is_given(tmp_path, tokenizer):
     )
     asked = asked if isinstance(asked, list) else asked["input_ids"]
     assert row["input_ids"][: int((row["loss_mask"] == 0).sum())].tolist() == asked
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_chat_with_a_system_prompt_is_tokenised_as_verls_rollout_tokenises_its_query(tmp_path, tokenizer, thinking):
+    prompt = [{"role": "system", "content": "Answer in apples."}, {"role": "user", "content": QUERY}]
+    kwargs = {"enable_thinking": thinking}
+    chat = [*prompt, {"role": "assistant", "content": ANSWER}]
+    row = dataset(tmp_path, tokenizer, messages=chat, sampled=kwargs, apply_chat_template_kwargs=kwargs)[0]
+    asked = create_continuous_token_builder(tokenizer, chat_template_kwargs=kwargs).build_initial_tokens(prompt)
+    assert row["input_ids"][: int((row["loss_mask"] == 0).sum())].tolist() == asked
+    assert ("<think>" in tokenizer.decode(asked)) is not thinking
+
+
+def test_the_answer_ends_as_the_models_own_turns_end(tmp_path, tokenizer):
+    def last(end):
+        made = dataset(tmp_path, tokenizer, sampled={"enable_thinking": False}, end=end)
+        return made[0]["input_ids"][-1]
+
+    assert last(tokenizer.pad_token_id) == tokenizer.pad_token_id
+    assert last(None) == last(7) == tokenizer.eos_token_id
+
+
+def test_template_arguments_other_than_those_of_the_rollouts_are_refused_where_they_change_the_prompt(
+    tmp_path, tokenizer
+):
+    with pytest.raises(ValueError, match=r"apply_chat_template_kwargs = {'enable_thinking': False} cannot work with"):
+        dataset(tmp_path, tokenizer, sampled={"enable_thinking": True})
+    assert len(dataset(tmp_path, tokenizer, sampled={"enable_thinking": False, "unknown": 1})) == 1
+
+
+@pytest.mark.parametrize("sampled", [{"enable_thinking": False}, {"enable_thinking": True}, {}])
+def test_a_run_that_names_no_template_arguments_takes_those_of_the_rollouts(tmp_path, tokenizer, sampled):
+    row = dataset(tmp_path, tokenizer, sampled=sampled, apply_chat_template_kwargs={})[0]
+    prompt = tokenizer.decode(row["input_ids"][row["loss_mask"] == 0])
+    assert ("<think>" in prompt) is (sampled.get("enable_thinking") is False)
 
 
 def test_verls_own_class_does_not_fit_such_a_template(tmp_path, tokenizer):

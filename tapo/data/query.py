@@ -1,0 +1,145 @@
+"""A row of a verl dataset as a query: what is asked, and what its reward is given."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tapo.data.instruction import BOXED_INSTRUCTION, question_of
+from tapo.data.text import normalise
+
+NO_MESSAGES = "prompt is no list of chat messages"
+NO_USER = "prompt without a user's text"
+NO_TEXT = "message content is no text"
+MORE_THAN_TEXT = "messages with more than role and content"
+NO_SOURCE = "no data source"
+NO_REWARD_MODEL = "no reward_model.ground_truth"
+MEDIA = "images, videos or audio"
+AGENT = "agent_name is not single_turn_agent"
+NO_JSON = "reward_model or extra_info that JSON cannot hold"
+
+SINGLE_TURN = "single_turn_agent"
+
+
+class UnusableRow(ValueError):
+    """A row that nothing can be sampled for; the message is the reason, one of the above."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Columns that a run may name otherwise: `data.prompt_key` and `data.reward_fn_key`."""
+
+    prompt: str = "prompt"
+    source: str = "data_source"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of a verl dataset."""
+
+    index: str
+    """Stable id: see `index_of`."""
+    data_source: str
+    prompt: list[dict[str, str]]
+    """Chat messages: `role` and `content`."""
+    ground_truth: Any
+    """Of any type that JSON can hold, as the reward is given it."""
+    extra_info: Mapping[str, Any] = field(default_factory=dict)
+    """As the reward is given it."""
+    instruction: str = BOXED_INSTRUCTION
+    """What follows the question in the prompts of this file."""
+
+    @property
+    def question(self) -> str:
+        """The user's text without the shared instruction."""
+        return question_of(self.prompt, self.instruction)
+
+    @property
+    def truth_text(self) -> str:
+        """The ground truth where it is text, and as JSON where it is not."""
+        return text_of(self.ground_truth)
+
+    @property
+    def reward_inputs(self) -> str:
+        """Ground truth and extra info as JSON."""
+        return json.dumps({"ground_truth": self.ground_truth, "extra_info": self.extra_info}, ensure_ascii=False)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is an answer to compare with."""
+        return self.ground_truth not in (None, "")
+
+    @property
+    def content(self) -> bytes:
+        """A digest of all that rollouts and their scores depend on."""
+        text = json.dumps([self.data_source, self.prompt, self.reward_inputs], ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def text_of(ground_truth: Any) -> str:
+    """See `Query.truth_text`."""
+    return ground_truth if isinstance(ground_truth, str) else json.dumps(ground_truth, ensure_ascii=False)
+
+
+def stable_index(data_source: str, question: str) -> str:
+    """`SOURCE/HASH` of the normalised question: the same wherever the row stands and however it is typeset."""
+    return f"{data_source}/{hashlib.sha256(normalise(question).encode()).hexdigest()[:16]}"
+
+
+def index_of(extra_info: Mapping[str, Any], data_source: str, question: str) -> str:
+    """The id of a row: `extra_info.index` where it is text, `SOURCE/NUMBER` where it is a number, and
+    `stable_index` where there is none."""
+    index = extra_info.get("index")
+    if index is None or index == "":
+        return stable_index(data_source, question)
+    return index if isinstance(index, str) else f"{data_source}/{index}"
+
+
+def query_of(row: Mapping[str, Any], keys: Keys, instruction: str = BOXED_INSTRUCTION) -> Query:
+    """A row, as plain Python values, as a query.
+
+    Raises:
+        UnusableRow: it is none.
+    """
+    prompt = _messages(row[keys.prompt])
+    source, reward_model = row[keys.source], row["reward_model"]
+    if source is None:
+        raise UnusableRow(NO_SOURCE)
+    if not isinstance(reward_model, Mapping) or "ground_truth" not in reward_model:
+        raise UnusableRow(NO_REWARD_MODEL)
+    try:
+        question = question_of(prompt, instruction)
+    except ValueError as error:
+        raise UnusableRow(NO_USER) from error
+    extra_info = row.get("extra_info") or {}
+    index = index_of(extra_info, str(source), question)
+    return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, instruction)
+
+
+def check_sampling(query: Query, row: Mapping[str, Any]) -> None:
+    """Whether one text-only turn, sampled outside of a run, is what the run would sample.
+
+    Raises:
+        UnusableRow: it is not.
+    """
+    if row.get("agent_name") not in (None, "", SINGLE_TURN):
+        raise UnusableRow(AGENT)
+    try:
+        query.reward_inputs  # noqa: B018
+    except (TypeError, ValueError) as error:
+        raise UnusableRow(NO_JSON) from error
+
+
+def _messages(prompt: Any) -> list[dict[str, str]]:
+    if not isinstance(prompt, list) or not prompt:
+        raise UnusableRow(NO_MESSAGES)
+    for message in prompt:
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise UnusableRow(NO_MESSAGES)
+        if not isinstance(message.get("content"), str):
+            raise UnusableRow(NO_TEXT)
+        # A struct column gives every message every field: an empty one is none.
+        if any(value not in (None, "", [], {}) for key, value in message.items() if key not in ("role", "content")):
+            raise UnusableRow(MORE_THAN_TEXT)
+    return [{"role": message["role"], "content": message["content"]} for message in prompt]

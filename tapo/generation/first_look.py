@@ -1,0 +1,170 @@
+"""What the first scored responses say about prompt, reward and limits, before the rest is sampled."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from tapo.data.rollouts import QueryRollouts
+from tapo.data.store import RolloutStore
+from tapo.generation.scoring import DEFAULT_PATH, Judgement, Reward
+from tapo.terminal import harmless, shortened
+
+QUERIES = 64
+"""Queries whose responses are looked at: of 512 responses, a policy that is right once in a hundred times has none
+right with probability 0.006."""
+EXAMPLES = 2
+TAIL = 400
+"""Characters of a response's end, where its answer stands."""
+
+
+class NothingRight(ValueError):
+    """None of the first responses is right."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One response and what decided about its score."""
+
+    rollouts: QueryRollouts
+    number: int
+    info: Mapping[str, Any] | None
+    """What the reward returned beside the score; None where a former call scored it."""
+
+
+@dataclass
+class FirstLook:
+    """Counts the responses of a store from its first query on, whichever call sampled them.
+
+    Args:
+        reward, threshold: a response is right iff its score is greater.
+        max_tokens: of a response.
+    """
+
+    reward: Reward
+    threshold: float
+    max_tokens: int
+    queries: int = 0
+    responses: int = 0
+    right: int = 0
+    truncated: int = 0
+    with_truth: int = 0
+    """Responses whose last `TAIL` characters hold the ground truth to the letter."""
+    asks_for_box: bool = False
+    highest: float = float("-inf")
+    examples: list[Example] = field(default_factory=list)
+
+    def add(self, rollouts: QueryRollouts, judgements: Sequence[Judgement] | None = None) -> None:
+        """Count the responses of one query; `judgements` are those of this call's reward."""
+        self.queries += 1
+        self.responses += len(rollouts.scores)
+        self.right += sum(score > self.threshold for score in rollouts.scores)
+        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
+        self.with_truth += sum(_holds(text[-TAIL:], rollouts.ground_truth) for text in rollouts.responses)
+        self.asks_for_box |= any("\\boxed" in message["content"] for message in rollouts.prompt)
+        self.highest = max(self.highest, *rollouts.scores)
+        if len(self.examples) < EXAMPLES:
+            # One that ended by itself says more than one that was cut off.
+            number = rollouts.finish_reasons.index("stop") if "stop" in rollouts.finish_reasons else 0
+            self.examples.append(Example(rollouts, number, judgements[number].info if judgements else None))
+
+    def read(self, store: RolloutStore) -> None:
+        """Count what is in a store: all of its queries, if none of the first ones is right."""
+        for rollouts in store:
+            self.add(rollouts)
+            if self.queries >= QUERIES and self.right:
+                return
+
+    @property
+    def finding(self) -> str | None:
+        """What all responses have in common that no cold start can be made of; None if there is nothing."""
+        if not self.responses:
+            return None
+        if not self.right:
+            return f"none of the first {self.responses} responses to {self.queries} queries is right"
+        if self.right == self.responses:
+            return f"all of the first {self.responses} responses to {self.queries} queries are right"
+        if self.truncated == self.responses:
+            return f"all of the first {self.responses} responses to {self.queries} queries were cut off at their length"
+        return None
+
+    def reasons(self) -> list[str]:
+        """Likely causes of the finding, those that the responses speak for first."""
+        cut = f"{self.truncated} of them were cut off at --max-tokens {self.max_tokens}"
+        if self.right == self.responses:
+            reward = f"is {self.reward} your run's reward? One that accepts everything would look like this"
+            return [reward, "the data is too easy for this model: trajectories are built from wrong responses"]
+        if self.right:
+            return [f"{cut}: what does not end by itself is no example of a right response"]
+        found = [f"{cut}, before their answer perhaps"] if 2 * self.truncated >= self.responses else []
+        if self.with_truth:
+            found.append(
+                f"{self.with_truth} of them hold the ground truth near their end: the reward may read another form of "
+                "answer than the prompt asks for"
+            )
+        if self.reward.path == DEFAULT_PATH and not self.asks_for_box:
+            found.append(
+                f"no prompt asks for \\boxed{{}}, which {self.reward} reads: `tapo data prepare --instruction TEXT`, "
+                "or the reward of your run"
+            )
+        return [
+            *found,
+            f"the highest score is {self.highest:g}, and right is more than --threshold {self.threshold:g} "
+            "(--correct-key takes another number than the score)",
+            f"is {self.reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
+            "is the prompt above what your run shows its model, and one that it can answer? --template is the run's "
+            "data.apply_chat_template_kwargs, --instruction of `tapo data prepare` the text behind a problem",
+        ]
+
+    def panel(self, render: Any) -> Panel:
+        """Finding, responses and likely reasons; `render` gives the text of a prompt as the model is shown it."""
+        assert self.finding
+        text = Text()
+        for example in self.examples:
+            self._append(text, example, render)
+        text.append("Likely reasons\n", style="bold cyan")
+        for reason in self.reasons():
+            text.append(f"- {reason}\n")
+        text.plain = harmless(text.plain)
+        return Panel(text, title=self.finding, title_align="left", border_style="yellow")
+
+    def _append(self, text: Text, example: Example, render: Any) -> None:
+        row, number = example.rollouts, example.number
+        tokens = f"{len(row.response_ids[number])} tokens, ended by {row.finish_reasons[number]}"
+        for name, content in (
+            (f"Query {row.index}, as the model is shown it", shortened(render(row.prompt), 200, 500)),
+            (f"Response ({tokens})", shortened(row.responses[number], 300, TAIL) or "(empty)"),
+            ("Ground truth", shortened(row.ground_truth, 200, 100)),
+            ("Score", f"{row.scores[number]:g}"),
+        ):
+            text.append(f"{name}\n", style="bold cyan")
+            text.append(f"{content}\n")
+        if example.info:
+            text.append("The reward returned\n", style="bold cyan")
+            text.append(shortened(json.dumps(example.info, default=str, ensure_ascii=False), 300, 100) + "\n")
+        text.append("\n")
+
+
+def _holds(text: str, truth: str) -> bool:
+    return bool(truth) and re.search(rf"(?<![\w.]){re.escape(truth)}(?!\w)", text) is not None
+
+
+def say(look: FirstLook, render: Any, console: Console, *, keep_going: bool) -> None:
+    """Print what is wrong with the first responses, if anything.
+
+    Raises:
+        NothingRight: nothing is right, and the user has not asked to keep going.
+    """
+    if not look.finding:
+        return
+    console.print(look.panel(render))
+    if not look.right and not keep_going:
+        raise NothingRight(
+            f"{look.finding}: stopped, with all of them kept. Mend what the panel above shows and name another folder, "
+            "or start again with --keep-going"
+        )
