@@ -67,14 +67,18 @@ class ConstructionTask:
         return random.Random(derived_seed(self.seed, "pairs", rollouts.index))
 
     def _pairs(self, rollouts: QueryRollouts) -> Sequence[tuple[int, int]]:
-        return select_candidates(
+        """Candidates in the order in which they are tried: responses that were cut off come last."""
+        truncated = [reason != "stop" for reason in rollouts.finish_reasons]
+        pairs = select_candidates(
             rollouts.scores,
             n_pos=self.limits.n_pos,
             n_neg=self.limits.n_neg,
             m_max=self.limits.attempts,
             rng=self._rng(rollouts),
             threshold=self.limits.threshold,
+            truncated=truncated,
         )
+        return sorted(pairs, key=lambda pair: truncated[pair[0]])
 
     def _plain(self, rollouts: QueryRollouts) -> str:
         """A correct response that ended by itself, drawn at random."""

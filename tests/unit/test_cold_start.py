@@ -92,6 +92,17 @@ def test_a_correct_response_that_was_cut_off_is_no_plain_example(tokenizer):
     assert construct(tokenizer, Script(ANSWER), row).plain == ""
 
 
+def test_responses_that_were_cut_off_are_no_siblings_and_are_tried_last(tokenizer):
+    actor = Script("no tags", repeats=False)
+    row = rollouts(
+        tokenizer, texts=("cut", WRONG, RIGHT, RIGHT), scores=(0, 0, 1, 1), reasons=["length", *["stop"] * 3]
+    )
+    construct(tokenizer, actor, row)
+    assert [request.wrong for request in actor.requests] == [WRONG, "cut"]
+    only_cut = rollouts(tokenizer, scores=(0, 1, 0), reasons=["stop", "length", "stop"])
+    assert construct(tokenizer, Script(ANSWER), only_cut).outcome == INELIGIBLE
+
+
 def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
     class Engine:
         async def sample(self, prompt_ids, sampling, *, n, seed):
