@@ -50,17 +50,27 @@ def wheel(sdist, tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """Runs a command in a fresh environment: the wheel, and the packages of this one but for its editable installs."""
-    folder = tmp_path_factory.mktemp("installed")
+def fresh_environment(folder):
+    """(interpreter, its site-packages): a virtual environment that sees the packages of this one."""
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     # Python heeds the .pth files of a folder that lies in a .pth file no more: no editable install comes along.
     (site / "environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps"]
-    run(*pip, "--ignore-installed", wheel, cwd=folder)
+    return python, site
+
+
+def pip_install(python, *arguments):
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index"]
+    return run(*pip, *arguments, cwd=python.parent)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Runs a command where the wheel is installed, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("installed")
+    python, site = fresh_environment(folder)
+    pip_install(python, "--no-deps", "--ignore-installed", wheel)
     work = folder / "work"
     work.mkdir()
     path = f"{python.parent}:{os.environ['PATH']}"
@@ -177,3 +187,20 @@ def test_hydra_finds_our_plugin_beside_those_of_other_packages(installed, tmp_pa
     assert {"OtherPlugin", "TapoSearchPathPlugin"} <= set(
         installed("python", "-c", code, PYTHONPATH=str(tmp_path)).split()
     )
+
+
+@pytest.mark.parametrize("version", ["0.10.0.dev0", "0.10.0.dev20261101+g0123abc", "0.11.0"])
+def test_pip_leaves_a_newer_verl_as_it_is(wheel, tmp_path, version):
+    python, site = fresh_environment(tmp_path)
+    (site / "verl").mkdir()
+    (site / "verl" / "__init__.py").write_text("")
+    information = site / f"verl-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: verl\nVersion: {version}\n")
+    (information / "INSTALLER").write_text("pip\n")
+    (information / "RECORD").write_text(f"verl/__init__.py,,\nverl-{version}.dist-info/RECORD,,\n")
+    # Nothing can be fetched: pip would fail if it wanted another one.
+    pip_install(python, "--force-reinstall", "--no-deps", wheel)
+    pip_install(python, wheel)
+    code = "from importlib.metadata import version; print(version('verl'))"
+    assert run(python, "-c", code, cwd=tmp_path).strip() == version
