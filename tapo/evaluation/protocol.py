@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.evaluation.manifest import sha256
+from tapo.data.fingerprint import sha256_of_file
 
 VERIFIER_KEY = "reward.custom_reward_function"
 MANAGER_KEY = "reward.reward_manager"
@@ -102,7 +102,7 @@ def _read_benchmark(entry: str) -> Benchmark:
         raise ValueError(f"--data = {entry!r} cannot be read: {error}") from error
     sources = sorted(map(str, pyarrow.compute.unique(table["data_source"]).to_pylist()))
     _require(len(sources) == 1, "--data", entry, f"rows of one data source, so one file a benchmark; got {sources}")
-    return Benchmark(name, file, sources[0], table.num_rows, sha256(file))
+    return Benchmark(name, file, sources[0], table.num_rows, sha256_of_file(file))
 
 
 def sampling_overrides(sampling: Sampling) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from tapo.evaluation.dumps import Dump, read_dump
 from tapo.evaluation.figures import Figures, figures_of, label, reflection_counts
 from tapo.evaluation.folders import RunFolder, find_runs
 from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.manifest import library_versions, protocol_differences
+from tapo.evaluation.manifest import LIBRARIES, protocol_differences
 from tapo.evaluation.notes import Notes
 from tapo.evaluation.reflection import Detector, load_detector
 from tapo.evaluation.samples import Samples
+from tapo.versions import installed_versions
 
 FEW_PROBLEMS = 10
 """Below this percentile intervals are known to be too narrow, and the report says so."""
@@ -122,7 +123,7 @@ def build_report(
         "resamples": options.resamples,
         "seed": options.seed,
         "interval": "95 % percentile bootstrap over problems",
-        "versions": library_versions(),
+        "versions": installed_versions(LIBRARIES),
     }
     return Report(runs, comparisons, notes.lines(), options.step, protocol)
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from tapo.evaluation.checkpoint import Checkpoint, is_complete_model, resolve_checkpoint
-from tapo.evaluation.manifest import MANIFEST, SCHEMA, library_versions, write_manifest
+from tapo.evaluation.manifest import LIBRARIES, MANIFEST, SCHEMA, write_manifest
 from tapo.evaluation.protocol import (
     VERIFIER_KEY,
     Benchmark,
@@ -24,6 +24,7 @@ from tapo.evaluation.protocol import (
 )
 from tapo.evaluation.reflection import load_detector
 from tapo.inspection.watch import watch
+from tapo.versions import installed_versions
 
 LOGS = "logs"
 """Folder for verl's output and metrics of each benchmark, beside the dumps."""
@@ -110,7 +111,7 @@ class Plan:
             "verifier": verifier,
             "detector": load_detector().describe(),
             "seed": self.seed,
-            "versions": library_versions(),
+            "versions": installed_versions(LIBRARIES),
             "overrides": list(self.extra),
         }
 
