@@ -9,10 +9,10 @@ import ast
 import logging
 import os
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from inspect import Signature
 
 from tapo.definitions import find, signature
+from tapo.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ TESTED_VERL = ("0.9.1",)
 
 ANY_VERL = "TAPO_ANY_VERL"
 """Environment variable: set to 1, a broken contract is a warning."""
+
+SHOWN = 5
+"""Breaches that the sentence spells out."""
 
 Claim = Callable[[ast.stmt], str | None]
 """What is wrong with a definition, or None."""
@@ -208,23 +211,18 @@ def check_contract() -> None:
     """Make sure that the installed verl is what TAPO's training was written for; about 0.3 s, nothing is imported.
 
     Raises:
-        ContractError: names every breach, the installed versions and those that were tested. With the environment
+        ContractError: names the breaches, the installed versions and those that were tested. With the environment
             variable `TAPO_ANY_VERL=1` it is logged as a warning.
     """
     found = list(breaches(CONTRACT))
     if not found:
         return
+    installed = ", ".join(" ".join(pair) for pair in installed_versions(("verl", "TransferQueue")).items())
     sentence = (
-        f"verl {_installed('verl')} with TransferQueue {_installed('TransferQueue')} is not what this TAPO was written "
-        f"for (tested: verl {', '.join(TESTED_VERL)}): {'; '.join(found)}"
+        f"what is installed ({installed or 'no verl'}) is not what this TAPO was written for (tested: verl "
+        f"{', '.join(TESTED_VERL)}): {'; '.join(found[:SHOWN])}"
+        + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
     )
     if os.environ.get(ANY_VERL) != "1":
         raise ContractError(f"{sentence}. Install a tested version, or set {ANY_VERL}=1 to go on regardless.")
     logger.warning("%s", sentence)
-
-
-def _installed(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "(not installed)"
