@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
+from tapo.core.selection import paper_thresholds
 
 CONTRASTS = ("source", "failed", "none")
 RECONSTRUCTIONS = ("micro_reflective", "full")
+TRUNCATED = ("last", "never")
 
 
 class ConfigError(ValueError):
@@ -56,11 +58,11 @@ class TapoConfig:
     """The method's options. Defaults are the paper's where it gives one."""
 
     enable: bool = True
-    """False constructs nothing: the run is GRPO."""
-    n_pos: int = 2
-    """Least number of correct rollouts of an eligible group (paper: 2)."""
-    n_neg: int = 4
-    """Least number of wrong rollouts of an eligible group (paper: 4)."""
+    """False constructs nothing: the run is what it is without TAPO."""
+    n_pos: int | None = None
+    """Least number of correct rollouts of an eligible group; null: a quarter of it, as the paper's 2 of 8."""
+    n_neg: int | None = None
+    """Least number of wrong rollouts of an eligible group; null: half of it, as the paper's 4 of 8."""
     m_max: int = 4
     """Most constructions of a group (paper: 4)."""
     lambda_ref: float = 1.0
@@ -71,8 +73,14 @@ class TapoConfig:
     dropped, and a group whose rewards are then all equal has no advantage."""
     reconstruction: str = "micro_reflective"
     """`full` drops the prefix and trains a whole corrected solution (ablation)."""
+    correct_key: str | None = None
+    """What says that a rollout is correct; null: its reward. Where the reward holds more than correctness (length
+    penalties, format bonuses), the key of the reward's extra info that holds it: `acc`, say."""
     reward_threshold: float = 0.5
-    """A rollout is correct iff its reward is greater."""
+    """A rollout is correct iff its reward, or its value under `correct_key`, is greater."""
+    truncated: str = "last"
+    """Rollouts cut off at `rollout.response_length` are no correct siblings. As the wrong one they are taken `last`,
+    where those that ended by themselves do not suffice, or `never` (the paper does not say)."""
     seed: int = 0
     """With step and query the source of all random choices; a rerun picks the same."""
     dump_dir: str | None = None
@@ -89,11 +97,13 @@ class TapoConfig:
         _check_types(self, "algorithm.tapo")
         integers = {"n_pos": 1, "n_neg": 1, "m_max": 1, "log_trajectories_every": 0, "log_trajectories": 1}
         for key, least in integers.items():
-            _require(getattr(self, key) >= least, key, getattr(self, key), f"needs an integer >= {least}")
+            got = getattr(self, key)
+            _require(got is None or got >= least, key, got, f"needs an integer >= {least}")
         _require(self.lambda_ref >= 0, "lambda_ref", self.lambda_ref, "needs a number >= 0")
         _require(self.contrast in CONTRASTS, "contrast", self.contrast, f"allowed are {', '.join(CONTRASTS)}")
         allowed = f"allowed are {', '.join(RECONSTRUCTIONS)}"
         _require(self.reconstruction in RECONSTRUCTIONS, "reconstruction", self.reconstruction, allowed)
+        _require(self.truncated in TRUNCATED, "truncated", self.truncated, f"allowed are {', '.join(TRUNCATED)}")
         _require(self.ots.low >= 0, "ots.low", self.ots.low, "needs a weight bound >= 0")
         _require(self.ots.high >= self.ots.low, "ots.high", self.ots.high, f"needs a bound >= ots.low ({self.ots.low})")
         construction = self.construction
@@ -115,6 +125,11 @@ class TapoConfig:
             ConfigError: an unknown key, a wrong type or a value out of range.
         """
         return _build(cls, options or {}, "algorithm.tapo")
+
+    def thresholds(self, group_size: int) -> tuple[int, int]:
+        """(n_pos, n_neg) of a group of `group_size` rollouts: as configured, else the paper's shares of it."""
+        n_pos, n_neg = paper_thresholds(group_size)
+        return self.n_pos or n_pos, self.n_neg or n_neg
 
     @property
     def keep_prefix(self) -> bool:

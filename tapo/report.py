@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_CORRECT_KEY = "lacks correct_key"
+"""How the reason begins for which a session without the run's `correct_key` is left alone."""
+
 FUNNEL = ("attempted", "parsed", "spliced", "correct", "trained")
 
 ROLLOUT_REASONS = (
@@ -18,6 +21,15 @@ ROLLOUT_REASONS = (
 """Reasons of rejection that arise around the actor's answer; the others are `tapo.core.reconstruction.REASONS`."""
 
 
+class RejectedError(Exception):
+    """A candidate that is dropped for one of `ROLLOUT_REASONS`."""
+
+    def __init__(self, reason: str):
+        assert reason in ROLLOUT_REASONS, reason
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass
 class GroupReport:
     """One group's counts; a sum of them is a step's."""
@@ -25,21 +37,27 @@ class GroupReport:
     total: int = 1
     eligible: int = 0
     unsupported: int = 0
+    """Groups with a session that construction does not cover."""
     generated_tokens: int = 0
     construct_s: float = 0.0
     prefix_fraction_sum: float = 0.0
     """Over spliced constructions: kept tokens over the wrong rollout's."""
     funnel: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    left_alone: Counter[str] = field(default_factory=Counter)
+    """Sessions that construction does not cover, by reason."""
 
     def to_tag(self) -> dict[str, Any]:
         """Plain containers, as TransferQueue tags carry them."""
-        return {**vars(self), "funnel": dict(self.funnel), "rejected": dict(self.rejected)}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     @classmethod
     def from_tag(cls, tag: dict[str, Any]) -> "GroupReport":
         """The inverse of `to_tag`."""
-        return cls(**{**tag, "funnel": Counter(tag["funnel"]), "rejected": Counter(tag["rejected"])})
+        fields: dict[str, Any] = {
+            name: Counter(value) if isinstance(value, dict) else value for name, value in tag.items()
+        }
+        return cls(**fields)
 
     @classmethod
     def total_of(cls, reports: Iterable["GroupReport"]) -> "GroupReport":

@@ -8,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tapo.config import ConfigError, TapoConfig
+from tapo.context import context_report
 
 logger = logging.getLogger(__name__)
 
@@ -16,15 +17,12 @@ TRAINER_MODES = {
     "tapo_colocate_async": "colocate_async",
     "tapo_separate_async": "separate_async",
 }
-"""TAPO's trainer modes and the verl modes they extend."""
+"""TAPO's trainer modes and the verl modes they extend, by whose names they go too."""
 
 AGENT_LOOP_MANAGER = "tapo.rollout.manager.TapoAgentLoopManager"
 
 TABLE_TRACKERS = ("wandb", "vemlp_wandb", "tensorboard")
 """The names in `trainer.logger` that a table of trajectories can be logged to."""
-
-PROMPT_OVERHEAD_TOKENS = 1024
-"""Room for the construction prompt's own words (about 400 tokens in common vocabularies) and re-encoding."""
 
 
 def read_tapo_config(config: DictConfig) -> TapoConfig:
@@ -39,9 +37,9 @@ def read_tapo_config(config: DictConfig) -> TapoConfig:
     return TapoConfig.from_mapping(OmegaConf.to_container(node, resolve=True))
 
 
-def construction_max_tokens(tapo: TapoConfig, response_length: int) -> int:
-    """Most tokens of an answer: as configured, else one response and half a response for the analysis."""
-    return tapo.construction.max_tokens or response_length + response_length // 2
+def uses_tapo(config: DictConfig) -> bool:
+    """Whether the run has loaded the config group."""
+    return OmegaConf.select(config, "algorithm.tapo") is not None
 
 
 def check_run(config: DictConfig) -> TapoConfig:
@@ -57,71 +55,77 @@ def check_run(config: DictConfig) -> TapoConfig:
         ConfigError: names the key, its value and what is allowed.
     """
     tapo = read_tapo_config(config)
-    for key, wanted in (("trainer.use_v1", True), ("algorithm.adv_estimator", "tapo")):
-        _require(_get(config, key) == wanted, config, key, f"TAPO needs {wanted}")
-    modes = ", ".join(TRAINER_MODES)
-    _require(_get(config, "trainer.v1.trainer_mode") in TRAINER_MODES, config, "trainer.v1.trainer_mode", modes)
+    _require(_get(config, "trainer.use_v1") is True, config, "trainer.use_v1", "TAPO extends verl's V1 trainers")
+    modes = f"allowed are {', '.join(TRAINER_MODES.values())}, by verl's names or TAPO's ({', '.join(TRAINER_MODES)})"
+    known = _get(config, "trainer.v1.trainer_mode") in {*TRAINER_MODES, *TRAINER_MODES.values()}
+    _require(known, config, "trainer.v1.trainer_mode", modes)
     key = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
     _require(_constructs(_get(config, key)), config, key, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
-
-    n = _get(config, "actor_rollout_ref.rollout.n")
-    if tapo.enable and tapo.n_pos + tapo.n_neg > n:
-        allowed = f"needs at least n_pos + n_neg = {tapo.n_pos} + {tapo.n_neg} rollouts, or no group is ever eligible"
-        raise ConfigError("actor_rollout_ref.rollout.n", n, allowed)
-    for key, reason in _REFUSED.items():
-        _require(not _get(config, key), config, key, reason)
-    key = "actor_rollout_ref.actor.loss_scale_factor"
-    scaled = _get(config, "actor_rollout_ref.actor.loss_agg_mode") != "seq-mean-token-sum-norm"
-    _require(scaled or _get(config, key) is not None, config, key, _NO_SCALE)
-    key = "actor_rollout_ref.actor.policy_loss.loss_mode"
-    _require(_get(config, key) != "geo_mean", config, key, "geo_mean averages over rows of the other group kind too")
-    reward_model = "reward.reward_model.enable"
-    colocated = _get(config, reward_model) and not _get(config, "reward.reward_model.enable_resource_pool")
-    reason = "rewards must be known while a group rolls out: set reward.reward_model.enable_resource_pool=true"
-    _require(not colocated, config, reward_model, reason)
+    if tapo.enable:
+        _check_group(config, tapo)
+        for key, reason in _REFUSED.items():
+            _require(not _get(config, key), config, key, reason)
+        reward_model = "reward.reward_model.enable"
+        colocated = _get(config, reward_model) and not _get(config, "reward.reward_model.enable_resource_pool")
+        _require(not colocated, config, reward_model, _COLOCATED_REWARD_MODEL)
     return tapo
 
 
+def _check_group(config: DictConfig, tapo: TapoConfig) -> None:
+    """Groups must be compared within themselves, and be able to hold a correct and a wrong rollout."""
+    key = "algorithm.adv_estimator"
+    _require(_get(config, key) != "gae", config, key, _NEEDS_CRITIC)
+    n = _get(config, "actor_rollout_ref.rollout.n")
+    if n < 2:
+        allowed = "needs at least 2: a lone rollout has no sibling to learn from"
+        raise ConfigError("actor_rollout_ref.rollout.n", n, allowed)
+    n_pos, n_neg = tapo.thresholds(n)
+    if n_pos + n_neg > n:
+        allowed = f"needs at least n_pos + n_neg = {n_pos} + {n_neg} rollouts, or no group is ever eligible"
+        raise ConfigError("actor_rollout_ref.rollout.n", n, allowed)
+
+
+_NEEDS_CRITIC = (
+    "it needs a critic, and TAPO compares rollouts within their group; give algorithm.adv_estimator=grpo or another "
+    "critic-free one (rloo, reinforce_plus_plus_baseline, ...)"
+)
+
 _REFUSED = {
-    "algorithm.rollout_correction.bypass_mode": "bypass mode takes the rollout engine's log-probs for the old "
-    "policy's, and no engine sampled a constructed trajectory from its query; use decoupled mode (bypass_mode=false)",
     "critic.enable": "TAPO's advantages are group-relative: no critic takes part",
-    "distillation.enabled": "a teacher's log-probs are not computed for constructed rows",
+    "distillation.enabled": "the distillation loss is not defined on constructed rows",
     "actor_rollout_ref.rollout.enable_rollout_routing_replay": "no engine recorded the routing of constructed rows",
-    "actor_rollout_ref.actor.use_prefix_grouper": "groups of TAPO differ in size",
-    "actor_rollout_ref.actor.shuffle": "mini-batches hold their shares of rollouts and constructed rows in fixed order",
     "skip.rollout_tq.enable": "cached rollouts are stored without their constructed rows",
 }
-"""Settings that exclude TAPO, and why."""
+"""Settings that exclude TAPO by their nature, and why."""
 
-_NO_SCALE = (
-    "without it seq-mean-token-sum-norm divides by the longest response of each micro-batch, and constructed rows "
-    "would rescale the rollouts' loss; set it to rollout.response_length, say"
+_COLOCATED_REWARD_MODEL = (
+    "it shares the rollout engine's devices and scores once that sleeps, while constructions need a group's rewards "
+    "as it rolls out: set reward.reward_model.enable_resource_pool=true"
 )
 
 
 def prepare_run(config: DictConfig) -> TapoConfig:
-    """Check the run, set verl's own trainer mode back, and make room for the construction prompt.
+    """Check the run, set verl's own names back, and make room for the construction prompt.
 
-    verl's trainer compares the mode with its own names in many places, so a variant runs under the name it extends.
-    `rollout.max_model_len` is set unless the user did: prompt, two responses, the prompt's words, and the answer.
+    verl's trainer compares mode and estimator with its own names in many places, so a run under TAPO's names goes on
+    under those that they extend. `rollout.max_model_len` is set unless the user did (see `tapo.context`).
     """
     tapo = check_run(config)
-    rollout = config.actor_rollout_ref.rollout
-    wanted = rollout.prompt_length + 2 * rollout.response_length + PROMPT_OVERHEAD_TOKENS
-    wanted += construction_max_tokens(tapo, rollout.response_length)
     with open_dict(config):
-        config.trainer.v1.trainer_mode = TRAINER_MODES[config.trainer.v1.trainer_mode]
+        mode = config.trainer.v1.trainer_mode
+        config.trainer.v1.trainer_mode = TRAINER_MODES.get(mode, mode)
+        if config.algorithm.adv_estimator == "tapo":
+            config.algorithm.adv_estimator = "grpo"
         _make_independent_of_this_machine(config, tapo)
-        if rollout.max_model_len is None and tapo.enable:
-            rollout.max_model_len = min(wanted, _model_context(config) or wanted)
-    if tapo.enable and rollout.max_model_len < wanted:
-        logger.warning(
-            "rollout.max_model_len = %d is less than the %d that every construction would fit into; those that do not "
-            "fit are counted under tapo/construct/rejected/does_not_fit",
-            rollout.max_model_len,
-            wanted,
-        )
+        if tapo.enable:
+            # Imported here: verl's model config pulls in transformers, which the launch command need not wait for.
+            from verl.utils.config import omega_conf_to_dataclass
+
+            model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
+            if not model.tokenizer.chat_template:
+                raise ConfigError("actor_rollout_ref.model.path", model.path, "needs a model with a chat template")
+            config.actor_rollout_ref.rollout.max_model_len, message = context_report(config, tapo, model)
+            logger.warning(message)
     _warn_of_unseen_tables(config, tapo)
     return tapo
 
@@ -145,15 +149,6 @@ def _warn_of_unseen_tables(config: DictConfig, tapo: TapoConfig) -> None:
             list(loggers),
             ", ".join(TABLE_TRACKERS),
         )
-
-
-def _model_context(config: DictConfig) -> int | None:
-    """The model's own context length in tokens, which the engine refuses to exceed."""
-    # Imported here: verl's model config pulls in transformers, which the launch command need not wait for.
-    from verl.utils.config import omega_conf_to_dataclass
-
-    model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
-    return getattr(model.hf_config.get_text_config(), "max_position_embeddings", None)
 
 
 class CheckBeforeRay(Callback):

@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
+def paper_thresholds(group_size: int) -> tuple[int, int]:
+    """(n_pos, n_neg) of a group of `group_size` rollouts: the paper's shares of its K = 8, a quarter and a half.
+
+    Rounded down and at least 1 each: 2 and 4 of 8, 1 and 2 of 4 or 5, 16 and 32 of 64.
+    """
+    return max(group_size // 4, 1), max(group_size // 2, 1)
+
+
 class UniformSource(Protocol):
     """What `select_candidates` draws from: `random.Random` and numpy generators alike."""
 
@@ -20,6 +28,8 @@ def select_candidates(
     m_max: int,
     rng: UniformSource,
     threshold: float = 0.5,
+    truncated: Sequence[bool] | None = None,
+    truncated_wrong: bool = True,
 ) -> list[tuple[int, int]]:
     """Pair up to `m_max` wrong rollouts of one group with a randomly drawn correct sibling each.
 
@@ -31,12 +41,16 @@ def select_candidates(
         n_pos, n_neg: least numbers of correct and wrong rollouts, each >= 1.
         m_max: most pairs to return; 0 returns none.
         rng: source of randomness; equal sources give equal pairs.
+        truncated: [G] rollouts that were cut off at their length. They count as correct or wrong like any other, but
+            are no sibling to learn from, and as wrong ones they come after all that ended by themselves.
+        truncated_wrong: False leaves them out as wrong ones, too.
 
     Returns:
-        (wrong, correct) indices into `rewards`, ordered by the wrong one and distinct in it; [] if not eligible.
+        (wrong, correct) indices into `rewards`, ordered by the wrong one and distinct in it; [] if not eligible, or
+        if every correct rollout was cut off.
 
     Raises:
-        ValueError: a count out of range, or a reward that is NaN.
+        ValueError: a count out of range, a reward that is NaN, or `truncated` of another length.
     """
     for name, got, least in (("n_pos", n_pos, 1), ("n_neg", n_neg, 1), ("m_max", m_max, 0)):
         if got < least:
@@ -44,12 +58,18 @@ def select_candidates(
     if any(math.isnan(reward) for reward in rewards):
         raise ValueError(f"rewards must not be NaN, got {list(rewards)}")
 
+    cut = [False] * len(rewards) if truncated is None else list(truncated)
+    if len(cut) != len(rewards):
+        raise ValueError(f"truncated must have one flag per reward, got {len(cut)} for {len(rewards)}")
+
     correct = [i for i, reward in enumerate(rewards) if reward > threshold]
     wrong = [i for i, reward in enumerate(rewards) if not reward > threshold]
-    if len(correct) < n_pos or len(wrong) < n_neg:
+    siblings = [i for i in correct if not cut[i]]
+    if len(correct) < n_pos or len(wrong) < n_neg or not siblings:
         return []
 
-    chosen = []
-    for _ in range(min(m_max, len(wrong))):
-        chosen.append(wrong.pop(int(rng.random() * len(wrong))))
-    return [(index, correct[int(rng.random() * len(correct))]) for index in sorted(chosen)]
+    chosen: list[int] = []
+    for pool in ([i for i in wrong if not cut[i]], [i for i in wrong if cut[i] and truncated_wrong]):
+        for _ in range(min(m_max - len(chosen), len(pool))):
+            chosen.append(pool.pop(int(rng.random() * len(pool))))
+    return [(index, siblings[int(rng.random() * len(siblings))]) for index in sorted(chosen)]

@@ -47,7 +47,7 @@ class Entry:
     key: str
     outcome: str
     right: bool
-    """Its reward exceeds the threshold."""
+    """As the run saw it; in a dump that does not say, whether its reward exceeds the threshold."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def read_constructions(dump: Path, *, threshold: float = 0.5) -> Constructions:
 
     Args:
         dump: the folder that `algorithm.tapo.dump_dir` named.
-        threshold: a trajectory is right iff its reward is greater.
+        threshold: a trajectory is right iff its reward is greater, in a dump whose records do not say.
 
     Raises:
         ValueError: the folder holds no constructions, or a record is broken (names file, line and field).
@@ -135,7 +135,8 @@ def read_constructions(dump: Path, *, threshold: float = 0.5) -> Constructions:
     reader = DumpReader(dump, "constructions", FIELDS)
     found = Constructions(reader)
     for place, record in reader.placed():
-        right = record["reward"] is not None and record["reward"] > threshold
+        by_reward = record["reward"] is not None and record["reward"] > threshold
+        right = bool(record.get("is_correct", by_reward))
         found.entries.append(Entry(place, record["step"], record["key"], record["outcome"], right))
         found.funnel[record["step"]].update(stages(record, right))
         if record["outcome"] != "trained":

@@ -15,15 +15,15 @@ from tapo.config import TapoConfig
 from tapo.core.prompts import construction_messages
 from tapo.core.reconstruction import ConstructionError, Spliced, decode, parse_construction, response_text, splice
 from tapo.core.selection import select_candidates
-from tapo.report import GroupReport
+from tapo.report import GroupReport, RejectedError
 from tapo.rollout.group import Group, Rollout
 
 logger = logging.getLogger(__name__)
 
 Generate = Callable[..., Awaitable[Any]]
 """`LLMServerClient.generate`: any engine that verl serves."""
-Score = Callable[[AgentLoopOutput, Mapping[str, Any]], Awaitable[float]]
-"""Sets and returns the output's reward, as the run scores its rollouts."""
+Score = Callable[[AgentLoopOutput, Mapping[str, Any]], Awaitable[None]]
+"""Sets the output's reward and the reward's extra info, as the run scores its rollouts."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,6 @@ class Limits:
     response_length: int
     max_model_len: int
     max_tokens: int
-
-
-class RejectedError(Exception):
-    """A candidate that is dropped before the actor has answered."""
-
-    def __init__(self, reason: str):
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass
@@ -55,6 +47,8 @@ class Attempt:
     answer_fields: Mapping[str, Any] | None = None
     spliced: Spliced | None = None
     output: AgentLoopOutput | None = None
+    is_correct: bool | None = None
+    """Whether the constructed trajectory is correct; None where it was not scored."""
     outcome: str = "error"
     """`trained`, or the reason of rejection."""
 
@@ -85,14 +79,16 @@ class Constructor:
         if not group.rollouts:
             return []
         rollouts = sorted(group.rollouts, key=lambda rollout: rollout.session_id)
-        rewards = [float(rollout.output.reward_score) for rollout in rollouts]
+        n_pos, n_neg = self.config.thresholds(group.size)
         pairs = select_candidates(
-            rewards,
-            n_pos=self.config.n_pos,
-            n_neg=self.config.n_neg,
+            [rollout.correctness for rollout in rollouts],
+            n_pos=n_pos,
+            n_neg=n_neg,
             m_max=self.config.m_max,
             rng=random.Random(self._seed(rollouts[0].output.prompt_ids, step)),
             threshold=self.config.reward_threshold,
+            truncated=[rollout.truncated for rollout in rollouts],
+            truncated_wrong=self.config.truncated == "last",
         )
         return [(rollouts[wrong], rollouts[correct]) for wrong, correct in pairs]
 
@@ -153,8 +149,9 @@ class Constructor:
         report.prefix_fraction_sum += attempt.spliced.prefix_length / len(attempt.wrong.output.response_ids)
 
         attempt.output = constructed_output(attempt)
-        reward = await self.score(attempt.output, attempt.wrong.fields)
-        if reward > self.config.reward_threshold:
+        await self.score(attempt.output, attempt.wrong.fields)
+        attempt.is_correct = group.judge.is_correct(attempt.output)
+        if attempt.is_correct:
             report.funnel["correct"] += 1
         elif self.config.contrast == "none":
             raise RejectedError("wrong_answer")

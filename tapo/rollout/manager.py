@@ -5,6 +5,7 @@ from typing import Any
 import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ
 
+from tapo.plugin import assert_registered
 from tapo.rollout.worker import TapoAgentLoopWorker
 
 
@@ -12,6 +13,8 @@ class TapoAgentLoopManager(AgentLoopManagerTQ):
     """verl's manager over workers that construct."""
 
     def __init__(self, *args: Any, **kwargs: Any):
+        # A run that has come here without its trainer would train as without TAPO.
+        assert_registered()
         super().__init__(*args, **kwargs)
         # After super().__init__, which sets verl's own worker class.
         self.agent_loop_workers_class = ray.remote(TapoAgentLoopWorker)

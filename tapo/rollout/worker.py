@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,13 +11,14 @@ from verl.experimental.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
+from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.dump import JsonLines
 from tapo.report import GroupReport
 from tapo.rollout.construction import Attempt, Constructor, Limits
-from tapo.rollout.group import Group
+from tapo.rollout.group import Group, Judge
 from tapo.rollout.token_lengths import token_lengths
-from tapo.run import construction_max_tokens, read_tapo_config
+from tapo.run import read_tapo_config
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,13 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
     def __init__(self, config: DictConfig, *args: Any, **kwargs: Any):
         super().__init__(config, *args, **kwargs)
         self._tapo = read_tapo_config(config)
-        if self._tapo.enable and not self.tokenizer.chat_template:
-            raise ValueError(f"TAPO needs a model with a chat template, {config.actor_rollout_ref.model.path} has none")
         rollout = config.actor_rollout_ref.rollout
+        self._judge = Judge(
+            self._tapo.reward_threshold,
+            self._tapo.correct_key,
+            rollout.response_length,
+            frozenset(self.tokenizer.all_special_ids),
+        )
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
         self._dump = JsonLines(self._tapo.dump_dir, "constructions")
@@ -60,7 +65,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             return await super()._run_prompt(prompt, sampling_params, trajectory=trajectory, trace=trace)
         size = int(prompt.get("__rollout_n__", self.config.actor_rollout_ref.rollout.n))
         uid = prompt["uid"]
-        self._groups[uid] = Group(uid, size, sampling_params)
+        self._groups[uid] = Group(uid, size, sampling_params, self._judge)
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory=trajectory, trace=trace)
         finally:
@@ -97,9 +102,9 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             await transfer.tag_row(key, {REPORT_TAG: report.to_tag()})
 
     async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
-        if group.unsupported is not None:
-            report.unsupported = 1
-            return self._warn_once(group.unsupported)
+        report.unsupported = int(bool(group.left_alone))
+        report.left_alone = group.left_alone
+        self._warn_once(group.left_alone)
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
         names = [f"{ref_group(group.uid)}_{group.size + j}" for j in range(len(pairs))]
@@ -125,10 +130,10 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         infos = [rollout.output.extra_fields.get("reward_extra_info", {}) for rollout in group.rollouts]
         return len({info.get(filter_groups.metric) for info in infos}) == 1
 
-    def _warn_once(self, kind: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            logger.warning("TAPO leaves %s groups alone: they train as GRPO does (tapo/groups/unsupported)", kind)
+    def _warn_once(self, reasons: Iterable[str]) -> None:
+        for reason in set(reasons) - self._warned:
+            self._warned.add(reason)
+            logger.warning("TAPO leaves sessions alone: %s. They train as without it (tapo/groups/unsupported)", reason)
 
     async def _publish(self, group: Group, attempt: Attempt, session_id: int) -> None:
         """Put a constructed row beside its group, as verl puts a session's output."""
@@ -147,12 +152,11 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             await transfer.delete_row(key)
             raise
 
-    async def _score(self, output: AgentLoopOutput, fields: Mapping[str, Any]) -> float:
+    async def _score(self, output: AgentLoopOutput, fields: Mapping[str, Any]) -> None:
         await self._compute_score([output], kwargs=fields)
         assert output.reward_score is not None
         # Reward functions may return numpy scalars, which the dump's JSON does not know.
         output.reward_score = float(output.reward_score)
-        return output.reward_score
 
 
 def _record(attempt: Attempt, group: Group, step: int, key: str, tokenizer: Any) -> dict[str, Any]:
@@ -178,5 +182,6 @@ def _record(attempt: Attempt, group: Group, step: int, key: str, tokenizer: Any)
         "wrong_ids": list(attempt.wrong.output.response_ids),
         "prefix_length": spliced.prefix_length if spliced else None,
         "reward": attempt.output.reward_score if attempt.output else None,
+        "is_correct": attempt.is_correct,
         "outcome": attempt.outcome,
     }

@@ -8,24 +8,51 @@ from verl.experimental.separation.engine_workers import DetachActorWorker
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id
+from verl.utils.tensordict_utils import maybe_fix_3d_position_ids
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from tapo.core.groups import is_ref_group
+from tapo.trainer.batch import shuffled_rows
 from tapo.trainer.loss import COUNTS_FIELD, KIND_FIELD, MiniBatchCounts, PerKindLoss
 
 MINI_BATCH_FIELD = "tapo_mini_batch_size"
 """Rows of a mini-batch, constructed ones included: with it an update takes as many optimiser steps as GRPO's."""
+REF_TOTALS_FIELD = "tapo_ref_totals"
+"""`RefTotals` of the update."""
 
 
 class TapoTrainingWorker(TrainingWorker):
     """Tells the loss of each mini-batch which rows were constructed and how many there are."""
 
     def train_mini_batch(self, data: TensorDict) -> TensorDict:
-        """verl's, with the mini-batch size that the trainer worked out."""
+        """verl's, with the mini-batch size that the trainer worked out.
+
+        `actor.shuffle` is carried out here: the rollouts fall into the mini-batches that GRPO's shuffling would put
+        them in, and each keeps its share of constructed rows.
+        """
         size = tu.pop(data, key=MINI_BATCH_FIELD, default=None)
         if size is not None:
             tu.assign_non_tensor(data, mini_batch_size=size)
+            shuffle = tu.get_non_tensor_data(data, key="dataloader_kwargs", default={}).get("shuffle", False)
+            if shuffle and tu.get_non_tensor_data(data, key=REF_TOTALS_FIELD, default=None) is not None:
+                data = self._shuffled(data, size)
         return super().train_mini_batch(data)
+
+    def _shuffled(self, data: TensorDict, size: int) -> TensorDict:
+        """The rows of all epochs in the order that they are trained in."""
+        ranks = self.engine.get_data_parallel_size()
+        rollouts = tu.get_non_tensor_data(data, key="global_batch_size", default=None) // ranks
+        rows = shuffled_rows(
+            mini_batches=len(data) * ranks // size,
+            rollouts=rollouts,
+            refs=size // ranks - rollouts,
+            epochs=tu.pop(data, key="epochs", default=1),
+            seed=tu.get_non_tensor_data(data, key="seed", default=42) + self.engine.get_data_parallel_rank(),
+        )
+        maybe_fix_3d_position_ids(data)
+        data = tu.index_select_tensor_dict(data, rows)
+        tu.assign_non_tensor(data, epochs=1, dataloader_kwargs={"shuffle": False})
+        return data
 
     def train_batch(self, data: TensorDict) -> TensorDict:
         """verl's, on one mini-batch."""
@@ -35,12 +62,11 @@ class TapoTrainingWorker(TrainingWorker):
         return super().train_batch(data)
 
     def _counts(self, data: TensorDict, is_ref: torch.Tensor) -> MiniBatchCounts:
-        """Totals over the data-parallel ranks, counted as verl's engines count tokens: by the loss mask."""
+        """Rollout tokens over the data-parallel ranks, counted as verl's engines count tokens: by the loss mask."""
         tokens = torch.tensor([int(mask.sum()) for mask in data["loss_mask"].unbind()])
-        totals = torch.stack([tokens[~is_ref].sum(), tokens[is_ref].sum(), (tokens[is_ref] > 0).sum()])
-        totals = totals.to(get_device_id())
-        torch.distributed.all_reduce(totals, group=self.engine.get_data_parallel_group())
-        return MiniBatchCounts(*totals.tolist())
+        total = tokens[~is_ref].sum().to(get_device_id())
+        torch.distributed.all_reduce(total, group=self.engine.get_data_parallel_group())
+        return MiniBatchCounts(int(total), tu.get_non_tensor_data(data, key=REF_TOTALS_FIELD, default=None))
 
 
 class _CombinedLoss:

@@ -1,6 +1,12 @@
 """Rollouts and constructed rows in one batch: told apart by key, laid out so that every mini-batch holds its share."""
 
+from collections.abc import Sequence
 from copy import copy
+
+import torch
+from tensordict import TensorDict
+from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
+from verl.utils.tensordict_utils import make_iterator
 
 from tapo.core.groups import REF_TAG
 from tapo.transfer import KVBatchMeta
@@ -22,6 +28,52 @@ def select(batch: KVBatchMeta, rows: list[int]) -> KVBatchMeta:
         tags=[batch.tags[i] for i in rows],
         extra_info=copy(batch.extra_info),
     )
+
+
+def deal(tags: Sequence[dict], *, ranks: int, mini_batches: int) -> list[int]:
+    """Order of constructed rows in which verl's even cuts give each mini-batch, and in it each rank, its share.
+
+    Shares are equal in rows, padding included, and balanced in the work of the rows that are not: verl's own balancing
+    looks at ranks alone, and leaves the padding to the last mini-batches.
+
+    Args:
+        tags: of N rows, N a multiple of ranks x mini_batches.
+
+    Returns:
+        N row numbers, those of a rank together, and in it those of a mini-batch.
+    """
+    lengths = torch.tensor([0 if is_padding(tag) else tag["seq_len"] for tag in tags], dtype=torch.int64)
+    workload = calculate_workload(lengths)
+
+    def parts(rows: list[int], number: int) -> list[list[int]]:
+        split = get_seqlen_balanced_partitions(workload[rows].tolist(), k_partitions=number, equal_size=True)
+        return [[rows[i] for i in part] for part in split]
+
+    cells = [parts(rows, ranks) for rows in parts(list(range(len(tags))), mini_batches)]
+    return [row for rank in range(ranks) for mini_batch in cells for row in mini_batch[rank]]
+
+
+def shuffled_rows(*, mini_batches: int, rollouts: int, refs: int, epochs: int, seed: int) -> torch.Tensor:
+    """Row numbers of a rank for `actor.shuffle`, over all epochs, where `interleave` laid the rows out.
+
+    Each mini-batch holds the rollouts that verl's own shuffling puts into it, then as many of the other rows as before.
+
+    Args:
+        rollouts, refs: rows of one mini-batch on this rank.
+        seed: of verl's data loader on this rank.
+    """
+    rows = torch.arange(mini_batches * (rollouts + refs)).view(mini_batches, rollouts + refs)
+    dealt = [
+        make_iterator(
+            TensorDict({"row": kind.flatten()}, batch_size=[kind.numel()]),
+            mini_batch_size=kind.shape[1],
+            epochs=epochs,
+            seed=seed,
+            dataloader_kwargs={"shuffle": True},
+        )
+        for kind in (rows[:, :rollouts], rows[:, rollouts:])
+    ]
+    return torch.cat([part["row"] for pair in zip(*dealt, strict=True) for part in pair])
 
 
 def interleave(rollouts: KVBatchMeta, refs: KVBatchMeta, chunks: int) -> KVBatchMeta:

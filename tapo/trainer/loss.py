@@ -1,7 +1,9 @@
 """The combined loss: L = L_GRPO(G_orig) + lambda * L_ref(G_ref), each over its own tokens or rows (TAPO, eq. 6)."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,14 +17,44 @@ COUNTS_FIELD = "tapo_mini_batch_counts"
 """`MiniBatchCounts` of the mini-batch, the same on every rank."""
 LAMBDA_FIELD = "tapo_lambda_ref"
 
+AVERAGES_BY_ITSELF = "geo_mean"
+"""The policy loss that averages over the rows of each micro-batch, whatever `loss_agg_mode` says."""
+
+
+@dataclass(frozen=True)
+class RefTotals:
+    """The constructed rows of one update, its share for one mini-batch.
+
+    The loss of each mini-batch divides by these rather than by what it happens to hold, so that a constructed row
+    weighs the same wherever it falls, and the mini-batches' L_ref add up to that of one whole batch times their number.
+
+    Attributes:
+        tokens, rows: response tokens and rows, divided by the number of mini-batches.
+        longest: response tokens of the longest row.
+    """
+
+    tokens: float
+    rows: float
+    longest: int
+
+
+def ref_totals(tags: Sequence[dict], mini_batches: int) -> RefTotals:
+    """`RefTotals` of an update's constructed rows by their tags in TransferQueue, padding left out."""
+    lengths = [tag["response_len"] for tag in tags if not tag.get("is_padding", False)]
+    return RefTotals(sum(lengths) / mini_batches, len(lengths) / mini_batches, max(lengths))
+
 
 @dataclass(frozen=True)
 class MiniBatchCounts:
-    """What the two losses are normalised over: totals of one mini-batch across data-parallel ranks."""
+    """What the two losses are normalised over.
+
+    Attributes:
+        rollout_tokens: total of this mini-batch across data-parallel ranks, as in GRPO.
+        refs: None without constructed rows.
+    """
 
     rollout_tokens: int
-    ref_tokens: int
-    ref_rows: int
+    refs: RefTotals | None
 
 
 class PerKindLoss:
@@ -30,32 +62,55 @@ class PerKindLoss:
 
     Two evaluations rather than one with rescaled advantages, because a run's KL and entropy terms then follow the same
     rule, and so does a policy loss that is not linear in its advantages. The forward pass is shared.
+
+    Args:
+        loss_fn: verl's `ppo_loss` with the actor's config bound to it.
     """
 
-    def __init__(self, loss_fn: Callable[..., tuple[torch.Tensor, dict[str, Any]]]):
-        self.loss_fn = loss_fn
+    def __init__(self, loss_fn: partial):
+        self.loss_fn: Callable[..., tuple[torch.Tensor, dict[str, Any]]] = loss_fn
+        self.config = loss_fn.keywords["config"]
 
     def __call__(
         self, model_output: Any, data: TensorDict, dp_group: Any = None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """verl's loss interface: one micro-batch's share of the mini-batch's loss, and its metrics.
 
-        Without constructed rows in the mini-batch it is the wrapped loss, untouched. Metrics are the rollouts'.
+        Without constructed rows in the update it is the wrapped loss, untouched. Metrics are the rollouts'.
         """
         counts: MiniBatchCounts | None = tu.get_non_tensor_data(data, key=COUNTS_FIELD, default=None)
-        if counts is None or counts.ref_rows == 0:
+        if counts is None or counts.refs is None:
             return self.loss_fn(model_output=model_output, data=data, dp_group=dp_group)
-        is_ref = data[KIND_FIELD]
+        totals, is_ref = counts.refs, data[KIND_FIELD]
         rollouts = restrict(data, ~is_ref, tokens=counts.rollout_tokens)
-        refs = restrict(data, is_ref, tokens=counts.ref_tokens, rows=counts.ref_rows)
-        loss, metrics = self.loss_fn(model_output=model_output, data=rollouts, dp_group=dp_group)
+        refs = restrict(data, is_ref, tokens=totals.tokens, rows=totals.rows)
+        if self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
+            refs["advantages"] = refs["advantages"] * (data["global_batch_size"] / totals.rows)
+        horizon = longest_response(data, ~is_ref)
+        loss, metrics = self._evaluate(model_output, rollouts, dp_group, horizon)
         metrics = {key: token_weighted(value, rollouts) for key, value in metrics.items()}
-        ref_loss, ref_metrics = self.loss_fn(model_output=model_output, data=refs, dp_group=dp_group)
+        ref_loss, ref_metrics = self._evaluate(model_output, refs, dp_group, totals.longest)
         metrics["actor/tapo_ref_pg_loss"] = ref_metrics["actor/pg_loss"]
         return loss + data[LAMBDA_FIELD] * ref_loss, metrics
 
+    def _evaluate(
+        self, model_output: Any, part: TensorDict, dp_group: Any, horizon: int
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The wrapped loss; where it divides by the longest response of the micro-batch, by that of its own kind."""
+        config = self.config
+        if config.loss_agg_mode == "seq-mean-token-sum-norm" and config.loss_scale_factor is None:
+            config = dataclasses.replace(config, loss_scale_factor=horizon)
+        if part["response_mask"].values().any():
+            return self.loss_fn(model_output=model_output, data=part, dp_group=dp_group, config=config)
+        # Some losses refuse a micro-batch without a token, and every one must give the same metrics: it is evaluated
+        # on other rows' tokens, and counts for nothing.
+        part = part.copy()
+        part["response_mask"] = torch.ones_like(part["response_mask"])
+        loss, metrics = self.loss_fn(model_output=model_output, data=part, dp_group=dp_group, config=config)
+        return 0.0 * loss, {key: nothing(value) for key, value in metrics.items()}
 
-def restrict(data: TensorDict, keep_N: torch.Tensor, *, tokens: int, rows: int | None = None) -> TensorDict:
+
+def restrict(data: TensorDict, keep_N: torch.Tensor, *, tokens: float, rows: float | None = None) -> TensorDict:
     """The micro-batch with the response mask of other rows cleared, normalised over `tokens` and `rows`.
 
     Fully masked rows take no part in any of verl's loss aggregations. `rows` stays verl's own for None.
@@ -63,10 +118,21 @@ def restrict(data: TensorDict, keep_N: torch.Tensor, *, tokens: int, rows: int |
     part = data.copy()
     rows_T = [mask_T * kept for mask_T, kept in zip(data["response_mask"].unbind(), keep_N.tolist(), strict=True)]
     part["response_mask"] = torch.nested.as_nested_tensor(rows_T, layout=torch.jagged)
-    tu.assign_non_tensor(part, batch_num_tokens=max(tokens, 1))
+    tu.assign_non_tensor(part, batch_num_tokens=tokens or 1)
     if rows is not None:
         tu.assign_non_tensor(part, global_batch_size=rows)
     return part
+
+
+def longest_response(data: TensorDict, keep_N: torch.Tensor) -> int:
+    """Tokens of the longest response among the kept rows; 1 if there is none, as of a padding row."""
+    lengths_N = data["responses"].offsets().diff()
+    return max(int(lengths_N[keep_N.to(lengths_N.device)].max()), 1) if bool(keep_N.any()) else 1
+
+
+def nothing(metric: Any) -> Any:
+    """A metric of the same kind that adds nothing."""
+    return Metric(value=0.0, aggregation=metric.aggregation) if isinstance(metric, Metric) else metric
 
 
 def token_weighted(metric: Any, part: TensorDict) -> Any:

@@ -1,8 +1,7 @@
 """The trainer modes `tapo_sync`, `tapo_colocate_async` and `tapo_separate_async`."""
 
+import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -13,28 +12,37 @@ from verl.trainer.ppo.core_algos import FixedKLController
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.ray_trainer import apply_kl_penalty
 from verl.trainer.ppo.utils import Role
-from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
-from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
 from verl.workers.utils.padding import response_to_nested
 
 from tapo import transfer
+from tapo.cluster import check_cluster
+from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.dump import JsonLines
-from tapo.report import GroupReport
-from tapo.run import prepare_run
+from tapo.report import NO_CORRECT_KEY, GroupReport
+from tapo.run import TRAINER_MODES, prepare_run, uses_tapo
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
-from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
-from tapo.trainer.batch import interleave, is_padding, select, split
+from tapo.trainer.actor import (
+    MINI_BATCH_FIELD,
+    REF_TOTALS_FIELD,
+    TapoActorRolloutRefWorker,
+    TapoDetachActorWorker,
+)
+from tapo.trainer.batch import deal, interleave, is_padding, select, split
 from tapo.trainer.dump import dump_trained_rows
-from tapo.trainer.loss import LAMBDA_FIELD
+from tapo.trainer.log_probs import SplitLogProbs
+from tapo.trainer.loss import LAMBDA_FIELD, ref_totals
 from tapo.trainer.metrics import RefStep, step_metrics
 from tapo.trainer.ref_advantage import RefRows, ref_advantages
 from tapo.trainer.table import log_rows, trajectory_rows
 from tapo.transfer import KVBatchMeta
+
+logger = logging.getLogger(__name__)
 
 ACTOR_ROLES = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
 
@@ -50,6 +58,7 @@ class TapoTrainer:
 
     def __init__(self: Any, config: DictConfig):
         self.tapo = prepare_run(config)
+        check_cluster()
         self._ref_steps: list[RefStep] = []
         self._trained_dump = JsonLines(self.tapo.dump_dir, "trained")
         super().__init__(config)
@@ -67,12 +76,9 @@ class TapoTrainer:
             return rollouts
         ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
         chunks = ranks * self._mini_batches(rollouts)
-        refs = upsample_batch_to_divisible_size(
-            refs, chunks * self._micro_batch_multiple(), self.tokenizer.eos_token_id
-        )
-        workload = calculate_workload(torch.tensor([tag["seq_len"] for tag in refs.tags], dtype=torch.int64))
-        partitions = get_seqlen_balanced_partitions(workload, k_partitions=ranks, equal_size=True)
-        refs.reorder([row for partition in partitions for row in partition])
+        multiple = chunks * self._micro_batch_multiple()
+        refs = upsample_batch_to_divisible_size(refs, multiple, self.tokenizer.eos_token_id)
+        refs.reorder(deal(refs.tags, ranks=ranks, mini_batches=chunks // ranks))
         return interleave(rollouts, refs, chunks)
 
     def _mini_batches(self: Any, rollouts: KVBatchMeta) -> int:
@@ -96,38 +102,17 @@ class TapoTrainer:
             sizes.append(config.ref.get("log_prob_micro_batch_size_per_gpu"))
         multiple = math.lcm(1, *(size for size in sizes if size))
         megatron = config.actor.get("megatron") or {}
-        if sizes and (megatron.get("virtual_pipeline_model_parallel_size") or 1) > 1:
-            # The interleaved schedule wants micro-batches in groups of the pipeline's size.
+        if (megatron.get("virtual_pipeline_model_parallel_size") or 1) > 1:
+            # The interleaved schedule wants micro-batches in groups of the pipeline's size, however they are made.
             multiple *= megatron.get("pipeline_model_parallel_size", 1)
         return multiple
 
-    def _compute_old_log_prob(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        rollouts, refs = split(batch)
-        super()._compute_old_log_prob(rollouts, metrics)
-        if len(refs):
-            # On their own: verl's entropy and rollout-difference metrics then cover the rollouts alone.
-            super()._compute_old_log_prob(refs, {})
-        return batch
-
     def _compute_advantage(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         rollouts, refs = split(batch)
-        with self._grpo_for_several_outputs(rollouts):
-            written = super()._compute_advantage(rollouts, metrics)
+        written = super()._compute_advantage(rollouts, metrics)
         if len(refs):
             self._compute_ref_advantage(refs, with_is_weights="rollout_is_weights" in (written.fields or ()))
         return batch
-
-    @contextmanager
-    def _grpo_for_several_outputs(self: Any, rollouts: KVBatchMeta) -> Iterator[None]:
-        """verl takes a session's last output for estimator `grpo` only; on such a batch the two agree otherwise."""
-        algorithm = self.config.algorithm
-        name = algorithm.adv_estimator
-        if any(key.rsplit("_", 1)[-1] != "0" for key in rollouts.keys):
-            algorithm.adv_estimator = "grpo"
-        try:
-            yield
-        finally:
-            algorithm.adv_estimator = name
 
     def _compute_ref_advantage(self: Any, refs: KVBatchMeta, with_is_weights: bool) -> None:
         """Write the advantages of constructed rows, and the fields that rollouts carry too."""
@@ -175,11 +160,14 @@ class TapoTrainer:
         return torch.tensor([reward[key] for key in keys])
 
     def _update_actor(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        rollouts, _ = split(batch)
+        rollouts, refs = split(batch)
         # With lambda_ref = 0 constructed rows stay out of the update altogether: it is GRPO's, bit by bit.
         part = select(batch, list(range(len(batch)))) if self.tapo.lambda_ref else rollouts
-        part.extra_info[MINI_BATCH_FIELD] = len(part) // self._mini_batches(rollouts)
+        mini_batches = self._mini_batches(rollouts)
+        part.extra_info[MINI_BATCH_FIELD] = len(part) // mini_batches
         part.extra_info[LAMBDA_FIELD] = self.tapo.lambda_ref
+        if len(part) > len(rollouts):
+            part.extra_info[REF_TOTALS_FIELD] = ref_totals(refs.tags, mini_batches)
         super()._update_actor(part, metrics)
         return batch
 
@@ -189,11 +177,25 @@ class TapoTrainer:
         reports = [
             GroupReport.from_tag(tag[REPORT_TAG]) for tag in rollouts.tags if REPORT_TAG in tag and not is_padding(tag)
         ]
-        metrics.update(step_metrics(GroupReport.total_of(reports), self._ref_steps))
+        report = GroupReport.total_of(reports)
+        self._say_when_nothing_is_constructed(report)
+        metrics.update(step_metrics(report, self._ref_steps))
         dump_trained_rows(self._trained_dump, batch, self._ref_steps, step=self.global_steps)
         if self.tapo.log_trajectories_every and self.global_steps % self.tapo.log_trajectories_every == 0:
             self._log_trajectories(batch)
         self._ref_steps = []
+
+    def _say_when_nothing_is_constructed(self: Any, report: GroupReport) -> None:
+        """A run must not train as without TAPO unnoticed.
+
+        Raises:
+            ConfigError: no reward says what `correct_key` asks for.
+        """
+        if not report.total or report.unsupported < report.total:
+            return
+        if without := [reason for reason in report.left_alone if reason.startswith(NO_CORRECT_KEY)]:
+            raise ConfigError("algorithm.tapo.correct_key", self.tapo.correct_key, without[0])
+        logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
 
     def _log_trajectories(self: Any, batch: KVBatchMeta) -> None:
         """Show some of the step's constructed rows in the run's trackers; a step without any logs none."""
@@ -211,17 +213,38 @@ class TapoTrainer:
 
 
 @register_trainer("tapo_sync")
-class TapoTrainerSync(TapoTrainer, PPOTrainerSync):
+class TapoTrainerSync(TapoTrainer, PPOTrainerSync, SplitLogProbs):
     """Rollout and training take turns on the same devices."""
 
 
 @register_trainer("tapo_colocate_async")
-class TapoTrainerColocateAsync(TapoTrainer, PPOTrainerColocateAsync):
+class TapoTrainerColocateAsync(TapoTrainer, PPOTrainerColocateAsync, SplitLogProbs):
     """As `tapo_sync`, with unfinished rollouts and constructions carried over to the next step."""
 
 
 @register_trainer("tapo_separate_async")
-class TapoTrainerSeparateAsync(TapoTrainer, PPOTrainerSeparateAsync):
+class TapoTrainerSeparateAsync(TapoTrainer, PPOTrainerSeparateAsync, SplitLogProbs):
     """Rollout on devices of its own."""
 
     actor_worker_cls = TapoDetachActorWorker
+
+
+def chosen_by_group(plain: type[PPOTrainer], variant: type[PPOTrainer]) -> type[PPOTrainer]:
+    """A trainer class that is `variant` in a run that loads TAPO's config group, and `plain` in any other.
+
+    It stands under verl's own mode name: a mode given on the command line wins over the group, and the run would train
+    without TAPO.
+    """
+
+    class ChosenByGroup(plain):  # type: ignore[valid-type, misc]
+        def __new__(cls, config: DictConfig) -> Any:
+            if cls is not ChosenByGroup:
+                return super().__new__(cls)
+            return (variant if uses_tapo(config) else plain)(config)
+
+    ChosenByGroup.__name__, ChosenByGroup.__doc__ = plain.__name__, plain.__doc__
+    return ChosenByGroup
+
+
+for _tapo_mode, _mode in TRAINER_MODES.items():
+    TRAINER_REGISTRY[_mode] = chosen_by_group(TRAINER_REGISTRY[_mode], TRAINER_REGISTRY[_tapo_mode])

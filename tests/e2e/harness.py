@@ -37,6 +37,7 @@ class Run:
 def options(folder: Path, data: Path) -> list[str]:
     return [
         "+tapo=[default,cpu]",
+        "algorithm.adv_estimator=grpo",
         f"data.train_files={data}/train.parquet",
         f"data.val_files={data}/test.parquet",
         "data.max_prompt_length=96",

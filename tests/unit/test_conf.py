@@ -1,5 +1,6 @@
 """Every shipped YAML composes, and a composed run is checked."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -7,16 +8,20 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
+from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, AdvantageEstimator
 
 from tapo.config import ConfigError, TapoConfig
-from tapo.run import check_run, construction_max_tokens, prepare_run, read_tapo_config
+from tapo.run import TRAINER_MODES, check_run, prepare_run, read_tapo_config
 
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "data" / "cold_started_model"
 GROUP = sorted(path.stem for path in (Path(__file__).parents[2] / "tapo" / "conf" / "tapo").glob("*.yaml"))
 
 
-def composed(*overrides):
+def composed(*overrides, config="ppo_trainer"):
+    estimator = [] if any("adv_estimator" in override for override in overrides) else ["algorithm.adv_estimator=grpo"]
     with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=["actor_rollout_ref.rollout.n=8", *overrides])
+        return compose(config, overrides=["actor_rollout_ref.rollout.n=8", *estimator, *overrides])
 
 
 @pytest.mark.parametrize("name", GROUP)
@@ -26,7 +31,7 @@ def test_every_option_of_the_group_composes(name):
 
 def test_default_turns_a_grpo_run_into_tapo_with_the_documented_defaults():
     config = composed("+tapo=default")
-    assert config.algorithm.adv_estimator == "tapo"
+    assert config.algorithm.adv_estimator == "grpo"
     assert config.trainer.v1.trainer_mode == "tapo_sync"
     assert read_tapo_config(config) == TapoConfig(seed=config.actor_rollout_ref.rollout.seed)
     assert check_run(config).enable
@@ -34,7 +39,7 @@ def test_default_turns_a_grpo_run_into_tapo_with_the_documented_defaults():
 
 def test_both_fragments_apply_together():
     config = composed("+tapo=[default,cpu]")
-    assert config.algorithm.adv_estimator == "tapo" and config.trainer.device == "cpu"
+    assert read_tapo_config(config).enable and config.trainer.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -42,19 +47,19 @@ def test_both_fragments_apply_together():
     [
         (["+algorithm.tapo.n_poz=1"], r"algorithm\.tapo\.n_poz"),
         (["algorithm.tapo.ots.low=-1"], r"ots\.low = -1"),
-        (["actor_rollout_ref.rollout.n=5"], r"rollout\.n = 5 cannot work: needs at least n_pos \+ n_neg = 2 \+ 4"),
-        (["algorithm.adv_estimator=grpo"], r"adv_estimator = 'grpo'"),
-        (["trainer.v1.trainer_mode=sync"], r"trainer_mode = 'sync' cannot work: tapo_sync, "),
+        (
+            ["actor_rollout_ref.rollout.n=5", "algorithm.tapo.n_pos=2", "algorithm.tapo.n_neg=4"],
+            r"rollout\.n = 5 cannot work: needs at least n_pos \+ n_neg = 2 \+ 4",
+        ),
+        (["actor_rollout_ref.rollout.n=1"], r"rollout\.n = 1 cannot work: needs at least 2"),
+        (["algorithm.adv_estimator=gae"], r"adv_estimator = 'gae' cannot work: it needs a critic"),
+        (["trainer.v1.trainer_mode=my_own"], r"trainer_mode = 'my_own' cannot work: allowed are sync, "),
         (["trainer.use_v1=false"], r"use_v1 = False"),
         (["critic.enable=true"], r"critic\.enable = True"),
-        (["algorithm.rollout_correction.bypass_mode=true"], r"bypass_mode = True .* decoupled mode"),
         (["distillation.enabled=true"], r"distillation\.enabled"),
-        (["actor_rollout_ref.actor.shuffle=true"], r"actor\.shuffle = True"),
-        (["actor_rollout_ref.actor.policy_loss.loss_mode=geo_mean"], r"loss_mode = 'geo_mean'"),
         (["skip.rollout_tq.enable=true"], r"rollout_tq\.enable = True"),
         (["reward.reward_model.enable=true"], r"reward_model\.enable = True .*enable_resource_pool=true"),
         (["actor_rollout_ref.rollout.enable_rollout_routing_replay=true"], r"routing_replay = True"),
-        (["actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm"], r"loss_scale_factor = None"),
         (
             ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
             r"agent_loop_manager_class = None .*TapoAgentLoopManager",
@@ -70,6 +75,63 @@ def test_runs_that_cannot_work_are_refused_with_key_value_and_reason(overrides, 
         check_run(composed("+tapo=default", *overrides))
 
 
+ESTIMATORS = sorted({estimator.value for estimator in AdvantageEstimator} - {"gae"})
+CONFIGS = ["ppo_trainer", "ppo_megatron_trainer"]
+AGGREGATIONS = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
+LORA = ["actor_rollout_ref.model.lora_rank=32", "actor_rollout_ref.model.target_modules=all-linear"]
+OTHERS = [
+    [],
+    LORA,
+    ["actor_rollout_ref.actor.shuffle=true", "actor_rollout_ref.actor.ppo_epochs=2"],
+    ["actor_rollout_ref.actor.use_prefix_grouper=true"],
+    ["algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=true"],
+    ["algorithm.filter_groups.enable=true", "algorithm.use_kl_in_reward=true"],
+    ["reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"],
+    ["actor_rollout_ref.rollout.multi_turn.enable=true"],
+]
+
+
+def launch_lines(seed=8, number=56):
+    """Launch lines as users write them: each value of each setting in at least one, else drawn at random."""
+    settings = {
+        "algorithm.adv_estimator": [*ESTIMATORS, "tapo"],
+        "actor_rollout_ref.rollout.n": [2, 3, 4, 5, 7, 8, 12, 16, 32, 64],
+        "actor_rollout_ref.actor.loss_agg_mode": AGGREGATIONS,
+        "actor_rollout_ref.actor.policy_loss.loss_mode": sorted(POLICY_LOSS_REGISTRY),
+        "actor_rollout_ref.rollout.name": ["vllm", "sglang", "trtllm"],
+        "trainer.v1.trainer_mode": [None, *TRAINER_MODES, *TRAINER_MODES.values()],
+    }
+    rng = random.Random(seed)
+    columns = {}
+    for key, values in settings.items():
+        repeated = [value for _ in range(number // len(values) + 1) for value in rng.sample(values, len(values))]
+        columns[key] = repeated[:number]
+    for i in range(number):
+        line = [f"{key}={column[i]}" for key, column in columns.items() if column[i] is not None]
+        yield pytest.param(CONFIGS[i % 2], [*line, *OTHERS[i % len(OTHERS)]], id=str(i))
+
+
+@pytest.mark.parametrize(("config", "line"), launch_lines())
+def test_a_launch_line_of_any_critic_free_run_starts_with_the_group_and_nothing_else(config, line):
+    run = composed("+tapo=default", *line, config=config)
+    assert check_run(run).enable
+    assert [value for value in line if value.startswith("algorithm.adv")] == [
+        f"algorithm.adv_estimator={run.algorithm.adv_estimator}"
+    ]
+
+
+def test_the_lines_of_the_matrix_hold_every_estimator_loss_and_mode():
+    text = " ".join(" ".join(line.values[1]) for line in launch_lines())
+    for name in (*ESTIMATORS, *POLICY_LOSS_REGISTRY, *AGGREGATIONS, *TRAINER_MODES, "n=2 ", "n=64 "):
+        assert name in text
+
+
+def test_switched_off_nothing_is_refused_that_verl_runs():
+    off = ["+tapo=default", "algorithm.tapo.enable=false"]
+    for line in (["algorithm.adv_estimator=gae"], ["actor_rollout_ref.rollout.n=1"], ["distillation.enabled=true"]):
+        assert not check_run(composed(*off, *line)).enable
+
+
 def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prompt.txt").write_text("{query}{wrong}{correct}")
@@ -77,10 +139,11 @@ def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, m
         "+tapo=default",
         "algorithm.tapo.construction.prompt_file=prompt.txt",
         "algorithm.tapo.dump_dir=dump",
-        "actor_rollout_ref.rollout.max_model_len=4096",
+        f"actor_rollout_ref.model.path={MODEL}",
+        "algorithm.adv_estimator=tapo",
     )
     prepare_run(config)
-    assert config.trainer.v1.trainer_mode == "sync"
+    assert (config.trainer.v1.trainer_mode, config.algorithm.adv_estimator) == ("sync", "grpo")
     assert config.algorithm.tapo.dump_dir == str(tmp_path / "dump")
     (tmp_path / "prompt.txt").unlink()
     assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
@@ -99,6 +162,7 @@ def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
         sys.executable,
         script,
         "+tapo=default",
+        "algorithm.adv_estimator=grpo",
         "actor_rollout_ref.rollout.n=8",
         "algorithm.tapo.n_pos=0",
         *flags,
@@ -114,12 +178,6 @@ def test_without_the_group_the_message_says_what_to_append():
         check_run(composed())
 
 
-def test_an_answer_has_room_for_a_response_and_its_analysis():
-    assert construction_max_tokens(TapoConfig(), 200) == 300
-    assert construction_max_tokens(TapoConfig.from_mapping({"construction": {"max_tokens": 50}}), 200) == 50
-
-
-ROOT = Path(__file__).parents[2]
 RECIPES = [*sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")), ROOT / "examples/arithmetic/config/rl.yaml"]
 
 

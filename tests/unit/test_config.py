@@ -5,9 +5,15 @@ from tapo.config import ConfigError, TapoConfig
 
 def test_defaults_are_the_papers():
     config = TapoConfig()
-    assert (config.n_pos, config.n_neg, config.m_max, config.lambda_ref) == (2, 4, 4, 1.0)
+    assert (*config.thresholds(8), config.m_max, config.lambda_ref) == (2, 4, 4, 1.0)
     assert (config.ots.low, config.ots.high) == (0.01, 10.0)
     assert (config.contrast, config.reconstruction) == ("source", "micro_reflective")
+
+
+def test_explicit_thresholds_are_taken_as_they_are_and_follow_the_group_size_otherwise():
+    assert TapoConfig().thresholds(5) == (1, 2)
+    assert TapoConfig(n_pos=3).thresholds(16) == (3, 8)
+    assert TapoConfig(n_pos=1, n_neg=1).thresholds(64) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,8 @@ def test_defaults_are_the_papers():
         ({"lambda_ref": -1}, r"lambda_ref = -1 .* >= 0"),
         ({"lambda_ref": float("nan")}, r"lambda_ref = nan"),
         ({"contrast": "both"}, r"contrast = 'both' .* source, failed, none"),
+        ({"truncated": "first"}, r"truncated = 'first' .* last, never"),
+        ({"correct_key": 1}, r"correct_key = 1 .* str"),
         ({"reconstruction": "half"}, r"reconstruction = 'half' .* micro_reflective, full"),
         ({"ots": {"low": -0.1}}, r"ots\.low = -0\.1 .* >= 0"),
         ({"ots": {"high": 0.001}}, r"ots\.high = 0\.001 .* ots\.low \(0\.01\)"),

@@ -1,6 +1,7 @@
 """A group's constructions, with a scripted engine in place of the actor."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopO
 from tapo.config import TapoConfig
 from tapo.report import GroupReport
 from tapo.rollout.construction import Constructor, Limits
-from tapo.rollout.group import Group
+from tapo.rollout.group import Group, Judge
 
 WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
 RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
@@ -17,6 +18,8 @@ RECONSTRUCTION = "Step 1: 28*3=84\nStep 2: 84-39=55\nWait, 84-39 is not 55.\nSte
 ANSWER = f"<analysis>Step 2.</analysis>\n<reconstruction>\n{RECONSTRUCTION}\n</reconstruction>"
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
 QUERY = [{"role": "user", "content": "28*3-39?"}]
+JUDGE = Judge(threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
+BY_ACC = replace(JUDGE, correct_key="acc")
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def tokenizer(byte_tokenizer):
     return byte_tokenizer
 
 
-def rollout(tokenizer, text, reward):
+def rollout(tokenizer, text, reward, acc=0):
     ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
     return AgentLoopOutput(
         prompt_ids=[5, 6, 7],
@@ -35,12 +38,17 @@ def rollout(tokenizer, text, reward):
         reward_score=reward,
         num_turns=2,
         metrics=AgentLoopMetrics(),
-        extra_fields={"min_global_steps": 3, "max_global_steps": 3, "turn_scores": [], "reward_extra_info": {"acc": 0}},
+        extra_fields={
+            "min_global_steps": 3,
+            "max_global_steps": 3,
+            "turn_scores": [],
+            "reward_extra_info": {"acc": acc},
+        },
     )
 
 
-def settled_group(tokenizer, n_wrong=4, n_right=2, wrong=WRONG, query=QUERY):
-    group = Group("uid", n_wrong + n_right, {"top_p": 0.9, "temperature": 0.3, "logprobs": True})
+def settled_group(tokenizer, n_wrong=4, n_right=2, wrong=WRONG, query=QUERY, judge=JUDGE):
+    group = Group("uid", n_wrong + n_right, {"top_p": 0.9, "temperature": 0.3, "logprobs": True}, judge)
     outputs = [rollout(tokenizer, wrong, 0.0)] * n_wrong + [rollout(tokenizer, RIGHT, 1.0)] * n_right
     for session, output in enumerate(outputs):
         group.add(session, output.model_copy(), {"raw_prompt": query, "uid": "uid"})
@@ -63,10 +71,10 @@ class Engine:
         return SimpleNamespace(token_ids=ids, extra_fields={"global_steps": 4, "min_global_steps": 4})
 
 
-def constructor(tokenizer, engine, reward=1.0, max_model_len=4096, **options):
+def constructor(tokenizer, engine, reward=1.0, acc=True, max_model_len=4096, **options):
     async def score(output, fields):
         output.reward_score = reward
-        return reward
+        output.extra_fields["reward_extra_info"] = {"acc": acc}
 
     return Constructor(
         TapoConfig.from_mapping({"construction": {"timeout_s": 0.5}, **options}),
@@ -188,11 +196,11 @@ def test_a_rerun_picks_the_same_whatever_order_sessions_settle_in(tokenizer):
 def test_an_ineligible_group_is_left_alone(tokenizer):
     builder = constructor(tokenizer, Engine(tokenizer))
     assert builder.candidates(settled_group(tokenizer, n_wrong=3, n_right=5), 1) == []
-    assert builder.candidates(Group("uid", 8, {}), 1) == []
+    assert builder.candidates(Group("uid", 8, {}, JUDGE), 1) == []
 
 
 def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupported(tokenizer):
-    group = Group("uid", 3, {})
+    group = Group("uid", 3, {}, JUDGE)
     assert [group.settle() for _ in range(3)] == [False, False, True]
     output = rollout(tokenizer, WRONG, 0.0)
     for outputs, why in (
@@ -201,10 +209,56 @@ def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupporte
         (output.model_copy(update={"multi_modal_data": {"images": [1]}}), "multi_modal"),
         (output.model_copy(update={"reward_score": float("nan")}), "no_reward"),
     ):
-        group = Group("uid", 3, {})
+        group = Group("uid", 3, {}, JUDGE)
         group.add(0, outputs, {})
-        assert group.unsupported == why and group.rollouts == []
+        assert group.left_alone == {why: 1} and group.rollouts == []
         assert group.first_session == 0
+
+
+def test_a_session_that_is_left_alone_keeps_its_siblings_from_nothing(tokenizer):
+    group = settled_group(tokenizer)
+    output = rollout(tokenizer, WRONG, 0.0)
+    group.add(6, [output, output], {})
+    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and group.left_alone == {"multi_output": 1}
+
+
+def test_with_a_correct_key_correctness_is_its_value_and_not_the_reward(tokenizer):
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.9, acc=False), {"raw_prompt": QUERY})
+    group.add(1, rollout(tokenizer, RIGHT, 0.3, acc=True), {"raw_prompt": QUERY})
+    builder = constructor(tokenizer, Engine(tokenizer), correct_key="acc")
+    [(wrong, correct)] = builder.candidates(group, step=1)
+    assert (wrong.session_id, correct.session_id) == (0, 1)
+
+
+@pytest.mark.parametrize(("acc", "outcome", "is_correct"), [(1.0, "trained", True), (0.0, "wrong_answer", False)])
+def test_constructed_rows_are_judged_by_the_correct_key_too(tokenizer, acc, outcome, is_correct):
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.9, acc=0), {"raw_prompt": QUERY})
+    group.add(1, rollout(tokenizer, RIGHT, 0.3, acc=1), {"raw_prompt": QUERY})
+    builder = constructor(tokenizer, Engine(tokenizer), reward=0.1, acc=acc, correct_key="acc", contrast="none")
+    [attempt], report = run(builder, group)
+    assert (attempt.outcome, attempt.is_correct, report.funnel["correct"]) == (outcome, is_correct, int(is_correct))
+    assert attempt.output.reward_score == 0.1
+
+
+def test_a_session_without_the_correct_key_says_what_its_reward_holds(tokenizer):
+    group = Group("uid", 2, {}, replace(JUDGE, correct_key="accuracy"))
+    group.add(0, rollout(tokenizer, WRONG, 0.0), {})
+    assert group.left_alone == {"lacks correct_key 'accuracy': the reward's extra info has acc": 1}
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.0, acc="no"), {})
+    assert group.left_alone == {"acc = 'no'": 1}
+
+
+def test_a_response_is_cut_off_when_it_fills_its_length_without_an_end(tokenizer):
+    output = rollout(tokenizer, WRONG, 0.0)
+    length = len(output.response_ids)
+    assert not replace(JUDGE, response_length=length).is_truncated(output)
+    output.response_ids = output.response_ids[:-1]
+    assert replace(JUDGE, response_length=length - 1).is_truncated(output)
+    assert not replace(JUDGE, response_length=length).is_truncated(output)
 
 
 def test_reports_add_up_and_survive_their_tag(tokenizer):

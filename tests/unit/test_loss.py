@@ -5,15 +5,27 @@ from functools import partial
 import pytest
 import torch
 from tensordict import TensorDict
+from verl.trainer.config import RolloutCorrectionConfig
+from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
 from verl.utils import tensordict_utils as tu
-from verl.workers.config import FSDPActorConfig
+from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
-from tapo.trainer.loss import COUNTS_FIELD, KIND_FIELD, LAMBDA_FIELD, MiniBatchCounts, PerKindLoss
+from tapo.trainer.loss import (
+    COUNTS_FIELD,
+    KIND_FIELD,
+    LAMBDA_FIELD,
+    MiniBatchCounts,
+    PerKindLoss,
+    RefTotals,
+    ref_totals,
+)
 
 MODES = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 LENGTHS = [3, 5, 2, 4, 6]  # responses; prompts have two tokens
 IS_REF = [False, True, False, False, True]
+COUNTS = MiniBatchCounts(rollout_tokens=9, refs=RefTotals(tokens=11, rows=2, longest=6))
+CORRECTION = RolloutCorrectionConfig(bypass_mode=True, rollout_is="token")
 
 
 def nested(rows):
@@ -61,16 +73,17 @@ class Rows:
         }
 
 
-def loss_function(mode):
+def loss_function(mode, scale=7, policy_loss="vanilla", kl=True):
     config = FSDPActorConfig(
         strategy="fsdp2",
         rollout_n=2,
         ppo_micro_batch_size_per_gpu=1,
         loss_agg_mode=mode,
-        loss_scale_factor=7 if mode.endswith("norm") else None,
-        entropy_coeff=0.1,
-        use_kl_loss=True,
+        loss_scale_factor=scale if mode.endswith("norm") else None,
+        entropy_coeff=0.1 if kl else 0.0,
+        use_kl_loss=kl,
         kl_loss_coef=0.3,
+        policy_loss=PolicyLossConfig(loss_mode=policy_loss, rollout_correction=CORRECTION, dro_beta=0.1),
     )
     return partial(ppo_loss, config=config)
 
@@ -82,20 +95,31 @@ def gradient(loss_fn, rows, data):
     return loss.detach(), theta.grad, metrics
 
 
-def combined_data(rows, counts, weight):
-    data = rows.data(tokens=counts.rollout_tokens + counts.ref_tokens, rows=3)
-    data[KIND_FIELD] = torch.tensor(IS_REF)
+def combined_data(rows, weight=1.0, is_ref=IS_REF, counts=COUNTS):
+    data = rows.data(tokens=20, rows=3)
+    data[KIND_FIELD] = torch.tensor(is_ref)
     tu.assign_non_tensor(data, **{LAMBDA_FIELD: weight})
     tu.assign_non_tensor_data(data, COUNTS_FIELD, counts)
     return data
+
+
+def gradient_of_micro_batches(loss_fn, rows, groups, counts=COUNTS):
+    """Sum over micro-batches, and of their metric `actor/ppo_kl`."""
+    grad, kl = torch.zeros(4), 0.0
+    for group in groups:
+        part = rows.subset(group)
+        data = combined_data(part, is_ref=[IS_REF[i] for i in group], counts=counts)
+        _, of_part, metrics = gradient(loss_fn, part, data)
+        grad += of_part
+        kl += metrics["actor/ppo_kl"].aggregate() if "actor/ppo_kl" in metrics else 0.0
+    return grad, kl
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 @pytest.mark.parametrize("mode", MODES)
 def test_the_combined_gradient_is_that_of_two_separate_losses(mode, weight):
     rows = Rows(LENGTHS)
-    counts = MiniBatchCounts(rollout_tokens=9, ref_tokens=11, ref_rows=2)
-    loss, grad, metrics = gradient(PerKindLoss(loss_function(mode)), rows, combined_data(rows, counts, weight))
+    loss, grad, metrics = gradient(PerKindLoss(loss_function(mode)), rows, combined_data(rows, weight))
 
     rollouts, refs = rows.subset([0, 2, 3]), rows.subset([1, 4])
     loss_orig, grad_orig, metrics_orig = gradient(loss_function(mode), rollouts, rollouts.data(tokens=9, rows=3))
@@ -109,29 +133,68 @@ def test_the_combined_gradient_is_that_of_two_separate_losses(mode, weight):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_micro_batches_add_up_to_the_mini_batch(mode):
-    rows = Rows(LENGTHS)
-    counts = MiniBatchCounts(rollout_tokens=9, ref_tokens=11, ref_rows=2)
-    loss_fn = PerKindLoss(loss_function(mode))
-    _, whole, metrics = gradient(loss_fn, rows, combined_data(rows, counts, 1.0))
-    parts = torch.zeros(4)
-    kl = 0.0
-    for i in range(len(LENGTHS)):
-        data = combined_data(rows, counts, 1.0)
-        micro = rows.subset([i]).data(tokens=20, rows=3)
-        micro[KIND_FIELD] = data[KIND_FIELD][i : i + 1]
-        tu.assign_non_tensor(micro, **{LAMBDA_FIELD: 1.0})
-        tu.assign_non_tensor_data(micro, COUNTS_FIELD, counts)
-        _, grad, micro_metrics = gradient(loss_fn, rows.subset([i]), micro)
-        parts += grad
-        kl += micro_metrics["actor/ppo_kl"].aggregate()
+    rows, loss_fn = Rows(LENGTHS), PerKindLoss(loss_function(mode))
+    _, whole, metrics = gradient(loss_fn, rows, combined_data(rows))
+    parts, kl = gradient_of_micro_batches(loss_fn, rows, [[i] for i in range(len(LENGTHS))])
     torch.testing.assert_close(parts, whole)
     assert kl == pytest.approx(metrics["actor/ppo_kl"].aggregate(), abs=1e-6)
+
+
+def test_without_a_scale_factor_each_kind_is_divided_by_the_longest_response_of_its_own():
+    rows = Rows(LENGTHS)
+    mode = "seq-mean-token-sum-norm"
+    _, grad, _ = gradient(PerKindLoss(loss_function(mode, scale=None)), rows, combined_data(rows))
+    rollouts, refs = rows.subset([0, 2, 3]), rows.subset([1, 4])
+    _, grad_orig, _ = gradient(loss_function(mode, scale=None), rollouts, rollouts.data(tokens=9, rows=3))
+    _, grad_ref, _ = gradient(loss_function(mode, scale=6), refs, refs.data(tokens=11, rows=2))
+    torch.testing.assert_close(grad, grad_orig + grad_ref)
+
+
+def test_a_loss_that_averages_by_itself_weighs_rollouts_as_in_grpo_and_constructed_rows_as_a_mean_of_their_own():
+    rows, loss_fn = Rows([3, 5, 2, 4, 6, 3]), loss_function("token-mean", policy_loss="geo_mean", kl=False)
+    # Micro-batches of two rows: GRPO's rollouts 0, 2, 3 and 5 in two of them, and the constructed rows between.
+    is_ref = [False, True, False, False, True, False]
+    data_of = lambda group, counts: combined_data(  # noqa: E731
+        rows.subset(group), is_ref=[is_ref[i] for i in group], counts=counts
+    )
+    counts = MiniBatchCounts(rollout_tokens=12, refs=RefTotals(tokens=11, rows=2, longest=6))
+    grad = torch.zeros(4)
+    for group in ([0, 1], [2, 3], [4, 5]):
+        data = data_of(group, counts)
+        tu.assign_non_tensor(data, global_batch_size=4)
+        grad += gradient(PerKindLoss(loss_fn), rows.subset(group), data)[1]
+    expected = torch.zeros(4)
+    for group in ([0, 2], [3, 5]):
+        part = rows.subset(group)
+        expected += gradient(loss_fn, part, part.data(tokens=12, rows=4))[1]
+    refs = rows.subset([1, 4])
+    # The mean over the constructed rows, on the scale of the rollouts' mean: two micro-batches of means.
+    expected += 2 * gradient(loss_fn, refs, refs.data(tokens=11, rows=2))[1]
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.parametrize("policy_loss", sorted(set(POLICY_LOSS_REGISTRY) - {"geo_mean"}))
+def test_under_every_policy_loss_of_verl_micro_batches_of_one_kind_or_both_give_finite_gradients(policy_loss):
+    rows, loss_fn = Rows(LENGTHS), loss_function("token-mean", policy_loss=policy_loss)
+    _, grad_ref, _ = gradient(loss_fn, rows.subset([1, 4]), rows.subset([1, 4]).data(tokens=11, rows=2))
+    _, grad_orig, _ = gradient(loss_fn, rows.subset([0, 2, 3]), rows.subset([0, 2, 3]).data(tokens=9, rows=3))
+    separate, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 2, 3], [1, 4]])
+    assert separate.isfinite().all()
+    if policy_loss not in ("clip_cov", "kl_cov"):  # these draw or rank tokens
+        torch.testing.assert_close(separate, grad_orig + grad_ref)
+    mixed, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 1], [2, 3, 4]])
+    assert mixed.isfinite().all() and mixed.abs().max() > 0
+
+
+def test_the_shares_of_an_updates_constructed_rows_leave_padding_out():
+    tags = [{"response_len": 5}, {"response_len": 7}, {"response_len": 1, "is_padding": True}]
+    assert ref_totals(tags, mini_batches=4) == RefTotals(tokens=3.0, rows=0.5, longest=7)
 
 
 def test_without_constructed_rows_it_is_the_wrapped_loss_untouched():
     rows = Rows(LENGTHS)
     data = rows.data(tokens=20, rows=5)
-    tu.assign_non_tensor_data(data, COUNTS_FIELD, MiniBatchCounts(20, 0, 0))
+    tu.assign_non_tensor_data(data, COUNTS_FIELD, MiniBatchCounts(20, None))
     plain = rows.data(tokens=20, rows=5)
     loss, grad, metrics = gradient(PerKindLoss(loss_function("token-mean")), rows, data)
     loss_plain, grad_plain, metrics_plain = gradient(loss_function("token-mean"), rows, plain)

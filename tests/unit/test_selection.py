@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from tapo.core.selection import select_candidates
+from tapo.core.selection import paper_thresholds, select_candidates
 
 REWARDS = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5]  # correct: 0, 3; wrong: 1, 2, 4, 5, 6, 7
 
@@ -53,8 +53,37 @@ def test_equal_seeds_pick_the_same_with_either_generator():
     assert first == second and len(first) == 4
 
 
+def test_cut_off_rollouts_are_built_upon_last_and_are_no_siblings():
+    for seed in range(50):
+        pairs = select(REWARDS, seed, truncated=[True, False, True, False, True, True, False, True])
+        assert len(pairs) == 4
+        assert {1, 6} < {wrong for wrong, _ in pairs} and {correct for _, correct in pairs} == {3}
+
+
+def test_cut_off_rollouts_can_be_left_out_and_still_count_for_eligibility():
+    rewards = [1, 1, 0, 0, 0, 0]
+    cut = [False, True, False, True, True, True]
+    assert select(rewards, truncated=cut, truncated_wrong=False) == [(2, 0)]
+    assert select(rewards, truncated=[True, True, False, False, False, False]) == []
+
+
+def test_with_nothing_cut_off_the_same_pairs_are_drawn():
+    for seed in range(20):
+        assert select(REWARDS, seed, truncated=[False] * 8) == select(REWARDS, seed)
+
+
+@pytest.mark.parametrize(
+    ("group_size", "thresholds"),
+    [(2, (1, 1)), (3, (1, 1)), (4, (1, 2)), (5, (1, 2)), (8, (2, 4)), (16, (4, 8)), (64, (16, 32))],
+)
+def test_thresholds_are_the_papers_shares_of_the_group(group_size, thresholds):
+    assert paper_thresholds(group_size) == thresholds
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="n_pos must be >= 1, got 0"):
         select(REWARDS, n_pos=0)
     with pytest.raises(ValueError, match="NaN"):
         select([float("nan"), 1.0])
+    with pytest.raises(ValueError, match="one flag per reward, got 1 for 8"):
+        select(REWARDS, truncated=[True])

@@ -12,7 +12,7 @@ from tapo.core.groups import REF_TAG
 from tapo.run import prepare_run
 from tapo.trainer import table, trainers
 from tapo.trainer.metrics import row_values
-from tests.unit.test_conf import composed
+from tests.unit.test_conf import MODEL, composed
 from tests.unit.test_trainers import Trainer
 
 PREFIX, NEW, WRONG_TAIL = "1+1=3", "\nWait, no.\n1+1=2", "\nso 3"
@@ -160,5 +160,5 @@ def test_a_step_without_constructed_rows_fetches_and_logs_nothing(store, byte_to
 )
 def test_a_run_whose_trackers_show_no_tables_is_warned(caplog, logger, warns):
     options = ["algorithm.tapo.log_trajectories_every=5", f"trainer.logger={logger}"]
-    prepare_run(composed("+tapo=default", "actor_rollout_ref.rollout.max_model_len=99999", *options))
+    prepare_run(composed("+tapo=default", f"actor_rollout_ref.model.path={MODEL}", *options))
     assert ("log_trajectories_every = 5 has no effect: trainer.logger = ['console'" in caplog.text) == warns

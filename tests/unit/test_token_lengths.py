@@ -4,7 +4,7 @@ import pytest
 
 from tapo.core.reconstruction import Spliced, decode
 from tapo.rollout.construction import Attempt
-from tapo.rollout.group import Group, Rollout
+from tapo.rollout.group import Group, Judge, Rollout
 from tapo.rollout.token_lengths import token_lengths
 from tapo.rollout.worker import _record
 
@@ -50,10 +50,10 @@ class Output:
 
 @pytest.mark.parametrize("built", [True, False])
 def test_the_dump_says_where_each_token_of_a_spliced_text_ends(built):
-    wrong, correct = (Rollout(i, Output(float(i)), {"raw_prompt": [{"content": "Q"}]}) for i in range(2))
+    wrong, correct = (Rollout(i, Output(float(i)), {"raw_prompt": [{"content": "Q"}]}, float(i)) for i in range(2))
     attempt = Attempt(wrong, correct, wrong_text="the sum", correct_text="is")
     if built:
         attempt.spliced = Spliced([0, 1, 2], 2, " is", prefix="the sum")
-    record = _record(attempt, Group("u", 2, {}), 3, "u_ref_2_0", Words())
+    record = _record(attempt, Group("u", 2, {}, Judge(0.5, None, 400, frozenset())), 3, "u_ref_2_0", Words())
     assert record["token_lengths"] == ([3, 4, 3] if built else None)
     assert (record["key"], record["query"], record["wrong"]) == ("u_ref_2_0", "Q", "the sum")

@@ -1,5 +1,6 @@
 """The stages of a step on a base trainer that only remembers what it was given."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -7,15 +8,16 @@ import torch
 from omegaconf import OmegaConf
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-from tapo.config import TapoConfig
+from tapo.config import ConfigError, TapoConfig
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.dump import JsonLines
 from tapo.report import GroupReport
 from tapo.trainer import trainers
-from tapo.trainer.actor import MINI_BATCH_FIELD
-from tapo.trainer.loss import LAMBDA_FIELD
-from tapo.trainer.trainers import TapoTrainer
+from tapo.trainer.actor import MINI_BATCH_FIELD, REF_TOTALS_FIELD
+from tapo.trainer.loss import LAMBDA_FIELD, RefTotals
+from tapo.trainer.trainers import TapoTrainer, TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
 
 
 class Base:
@@ -78,8 +80,11 @@ def rollout_key(i, index=0):
 
 def batch_of(n_rollouts=8, n_refs=0, **tag):
     keys = [rollout_key(i) for i in range(n_rollouts)] + [f"u0_ref_{4 + j}_0" for j in range(n_refs)]
-    tags = [{"seq_len": 10, **tag} for _ in range(n_rollouts)]
-    tags += [{"seq_len": 10 + j, REF_TAG: {"source_key": "u0_0_0", "prefix_length": 1}} for j in range(n_refs)]
+    tags = [{"seq_len": 10, "response_len": 6, **tag} for _ in range(n_rollouts)]
+    tags += [
+        {"seq_len": 10 + j, "response_len": 6 + j, REF_TAG: {"source_key": "u0_0_0", "prefix_length": 1}}
+        for j in range(n_refs)
+    ]
     return KVBatchMeta(partition_id="train", keys=keys, tags=tags, extra_info={"temperature": 1.0})
 
 
@@ -101,12 +106,11 @@ def test_with_nothing_constructed_every_stage_sees_grpos_batch():
     batch = batch_of()
     balanced = trainer._balance_batch(batch, metrics)
     assert balanced.keys == batch.keys
-    trainer._compute_old_log_prob(balanced, metrics)
     trainer._compute_advantage(balanced, metrics)
     trainer._update_actor(balanced, metrics)
-    for stage in ("balance", "old_log_prob", "advantage", "update"):
+    for stage in ("balance", "advantage", "update"):
         assert trainer.seen[stage] == [batch.keys]
-    assert trainer.seen["extra_info"][MINI_BATCH_FIELD] == 4
+    assert trainer.seen["extra_info"] == {"temperature": 1.0, MINI_BATCH_FIELD: 4, LAMBDA_FIELD: 1.0}
 
 
 def test_each_mini_batch_of_each_rank_gets_its_share_and_rollouts_keep_their_place(padding):
@@ -120,6 +124,15 @@ def test_each_mini_batch_of_each_rank_gets_its_share_and_rollouts_keep_their_pla
         assert kinds == [False, False, True]
 
 
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_the_interleaved_pipeline_gets_rows_for_each_of_its_stages(padding, micro_batch):
+    trainer = Trainer(micro_batch)
+    pipeline = {"virtual_pipeline_model_parallel_size": 2, "pipeline_model_parallel_size": 4}
+    trainer.config.actor_rollout_ref.actor.megatron = pipeline
+    balanced = trainer._balance_batch(batch_of(n_refs=3), {})
+    assert len(balanced) == 8 + 4 * 4 * (micro_batch or 1)
+
+
 def test_rows_are_padded_to_fixed_micro_batches(padding):
     balanced = Trainer(micro_batch=2)._balance_batch(batch_of(n_refs=3), {})
     assert len(balanced) == 8 + 4 * 2
@@ -130,7 +143,10 @@ def test_an_update_takes_as_many_steps_as_grpos_with_larger_mini_batches(padding
     balanced = trainer._balance_batch(batch_of(n_refs=3), {})
     returned = trainer._update_actor(balanced, {})
     assert returned is balanced
-    assert trainer.seen["extra_info"] == {"temperature": 1.0, MINI_BATCH_FIELD: 6, LAMBDA_FIELD: 0.5}
+    # Three rows of 6, 7 and 8 tokens in two mini-batches.
+    totals = RefTotals(tokens=10.5, rows=1.5, longest=8)
+    expected = {"temperature": 1.0, MINI_BATCH_FIELD: 6, LAMBDA_FIELD: 0.5, REF_TOTALS_FIELD: totals}
+    assert trainer.seen["extra_info"] == expected
     assert MINI_BATCH_FIELD not in balanced.extra_info
 
 
@@ -139,25 +155,84 @@ def test_with_lambda_zero_the_update_sees_grpos_batch(padding):
     balanced = trainer._balance_batch(batch_of(n_refs=3), {})
     trainer._update_actor(balanced, {})
     assert trainer.seen["update"] == [batch_of().keys]
-    assert trainer.seen["extra_info"][MINI_BATCH_FIELD] == 4
+    assert trainer.seen["extra_info"] == {"temperature": 1.0, MINI_BATCH_FIELD: 4, LAMBDA_FIELD: 0.0}
 
 
-def test_log_probs_of_constructed_rows_leave_verls_metrics_alone():
-    trainer, metrics = Trainer(), {}
-    trainer._compute_old_log_prob(batch_of(n_refs=3), metrics)
-    assert [len(keys) for keys in trainer.seen["old_log_prob"]] == [8, 3]
-    assert metrics == {"old_log_prob": 8}
+@pytest.fixture
+def computed(monkeypatch):
+    """(rows, bypass mode) of each computation of old log-probs by verl's own code, which reports the rows."""
+    calls = []
+
+    def compute(self, batch, metrics):
+        calls.append((len(batch), (self.config.algorithm.get("rollout_correction") or {}).get("bypass_mode", False)))
+        metrics["rows"] = len(batch)
+        return batch
+
+    monkeypatch.setattr(PPOTrainer, "_compute_old_log_prob", compute)
+    return calls
 
 
-def test_sessions_of_several_outputs_go_through_verls_own_grpo():
-    trainer = Trainer()
-    batch = batch_of()
-    batch.keys[-1] = rollout_key(7, index=1)
-    trainer._compute_advantage(batch, {})
-    assert trainer.seen["estimator"] == "grpo"
-    assert trainer.config.algorithm.adv_estimator == "tapo"
-    trainer._compute_advantage(batch_of(), {})
-    assert trainer.seen["estimator"] == "tapo"
+def bare(cls, **algorithm):
+    trainer = object.__new__(cls)
+    trainer.config = OmegaConf.create({"algorithm": algorithm})
+    return trainer
+
+
+def test_log_probs_of_constructed_rows_leave_verls_metrics_alone(computed):
+    metrics = {}
+    bare(TapoTrainerSync)._compute_old_log_prob(batch_of(n_refs=3), metrics)
+    bare(TapoTrainerSync)._compute_old_log_prob(batch_of(), {})
+    assert metrics == {"rows": 8}
+    assert computed == [(8, False), (3, False), (8, False)]
+
+
+def test_in_bypass_mode_the_log_probs_of_constructed_rows_are_computed(computed):
+    trainer = bare(TapoTrainerSync, rollout_correction={"bypass_mode": True})
+    trainer._compute_old_log_prob(batch_of(n_refs=3), {})
+    assert computed == [(8, True), (3, False)]
+    assert trainer.config.algorithm.rollout_correction.bypass_mode is True
+
+
+def test_the_separate_mode_copies_the_model_once_for_both_kinds(computed):
+    copies, trainer = [], bare(TapoTrainerSeparateAsync)
+    trainer.actor_rollout_wg = SimpleNamespace(
+        save_model_to_cpu=lambda n: copies.append(f"save {n}"),
+        restore_model_from_cpu=lambda n: copies.append(f"restore {n}"),
+        clear_cpu_model=lambda n: copies.append(f"clear {n}"),
+    )
+    for trainer.local_trigger_step in (0, 1):
+        trainer._compute_old_log_prob(batch_of(n_refs=3), {})
+    assert copies == ["save 0", "save 1", "restore 0", "restore 1", "clear 1"]
+    assert [rows for rows, _ in computed] == [8, 3, 8, 3]
+
+
+def test_under_verls_mode_name_a_run_that_loads_the_group_gets_the_variant_and_no_other_does():
+    class Plain:
+        def __init__(self, config):
+            self.config = config
+
+    class Variant(Plain):
+        pass
+
+    class Own(chosen_by_group(Plain, Variant)):
+        pass
+
+    chosen = chosen_by_group(Plain, Variant)
+    with_group, without = OmegaConf.create({"algorithm": {"tapo": {}}}), OmegaConf.create({"algorithm": {}})
+    assert type(chosen(config=with_group)) is Variant and type(chosen(config=without)) is Plain
+    assert type(Own(with_group)) is Own and Own(with_group).config is with_group
+
+
+def test_a_run_in_which_no_reward_has_the_correct_key_stops_and_says_what_there_is(caplog):
+    trainer = Trainer(correct_key="accuracy")
+    reason = "lacks correct_key 'accuracy': the reward's extra info has acc"
+    report = GroupReport(total=2, unsupported=2, left_alone=Counter({reason: 16}))
+    with pytest.raises(ConfigError, match=r"correct_key = 'accuracy' .* extra info has acc"):
+        trainer._say_when_nothing_is_constructed(report)
+    trainer._say_when_nothing_is_constructed(GroupReport(total=2, unsupported=1, left_alone=Counter({reason: 8})))
+    assert not caplog.records
+    trainer._say_when_nothing_is_constructed(GroupReport(total=1, unsupported=1, left_alone=Counter(multi_turn=8)))
+    assert "constructs nothing: every group is left alone, for multi_turn" in caplog.text
 
 
 def nested(rows):
