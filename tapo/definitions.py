@@ -11,22 +11,30 @@ from typing import Any, NamedTuple
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def find(module: str, name: str) -> ast.stmt | None:
+class NotCallableError(TypeError):
+    """A definition is asked for its parameters that has none."""
+
+
+def find(module: str, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> ast.stmt | None:
     """The statement that defines a name in a module, or None.
 
     Args:
         module: such as `verl.trainer.ppo.v1`.
         name: of a class, a function or a constant, or `Class.member`. Names that the module imports from others are
             followed, and so are base classes.
+        seen: where the search has been: modules may import from each other.
     """
+    if (module, name) in seen:
+        return None
+    seen |= {(module, name)}
     head, _, member = name.partition(".")
     for statement in _statements(_source(module).tree.body):
         if isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
                 if head == (alias.asname or alias.name):
-                    return find(_origin(module, statement), f"{alias.name}.{member}" if member else alias.name)
+                    return find(_origin(module, statement), f"{alias.name}.{member}" if member else alias.name, seen)
         elif head in _defined(statement):
-            return _member(module, statement, member) if member else statement
+            return _member(module, statement, member, seen) if member else statement
     return None
 
 
@@ -34,6 +42,9 @@ def signature(statement: ast.stmt) -> Signature:
     """Of a function, or of a class's `__init__`; a class without one takes its annotated fields by name.
 
     A default is there or not; its value is not known.
+
+    Raises:
+        NotCallableError: the statement defines neither.
     """
     if isinstance(statement, ast.ClassDef):
         for part in statement.body:
@@ -42,7 +53,8 @@ def signature(statement: ast.stmt) -> Signature:
                 return own.replace(parameters=list(own.parameters.values())[1:])
         fields = [part for part in statement.body if isinstance(part, ast.AnnAssign)]
         return Signature([_parameter(ast.unparse(f.target), Parameter.KEYWORD_ONLY, bool(f.value)) for f in fields])
-    assert isinstance(statement, Function), ast.dump(statement)
+    if not isinstance(statement, Function):
+        raise NotCallableError(f"is no function or class any more: `{ast.unparse(statement)}`")
     given = statement.args
     positional = [*given.posonlyargs, *given.args]
     required = len(positional) - len(given.defaults)
@@ -97,13 +109,13 @@ def _defined(statement: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def _member(module: str, owner: ast.stmt, name: str) -> ast.stmt | None:
+def _member(module: str, owner: ast.stmt, name: str, seen: frozenset[tuple[str, str]]) -> ast.stmt | None:
     if not isinstance(owner, ast.ClassDef):
         return None
     for statement in owner.body:
         if name in _defined(statement):
             return statement
-    inherited = (find(module, f"{base.id}.{name}") for base in owner.bases if isinstance(base, ast.Name))
+    inherited = (find(module, f"{base.id}.{name}", seen) for base in owner.bases if isinstance(base, ast.Name))
     return next((statement for statement in inherited if statement is not None), None)
 
 

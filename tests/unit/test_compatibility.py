@@ -28,6 +28,8 @@ except ImportError:
 """,
     "deep/__init__.py": "def helper(tensor, /, mask, *, eps): pass\n",
     "deep/base.py": "class Base:\n    def __init__(self, config): pass\n    async def stop(self): pass\n",
+    "circle/__init__.py": "from .half import lost\n",
+    "circle/half.py": "from . import lost\n",
     "fields.py": "class Row:\n    key: str\n    tag: dict = {}\n",
 }
 
@@ -64,7 +66,13 @@ def test_definitions_are_found_where_they_are_without_an_import(module, name, pa
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("madeup", "Trainer"), ("madeup.trainer", "Trainer.gone"), ("madeup.gone", "x"), ("not_there", "x")],
+    [
+        ("madeup", "Trainer"),
+        ("madeup.trainer", "Trainer.gone"),
+        ("madeup.gone", "x"),
+        ("not_there", "x"),
+        ("madeup.circle", "lost"),
+    ],
 )
 def test_what_is_not_there_is_not_found(module, name):
     assert find(module, name) is None
@@ -95,6 +103,12 @@ def test_constants_are_found_too():
 )
 def test_each_kind_of_claim_holds_or_says_what_is_wrong(claim, problem):
     assert claim(find("madeup", "Renamed.step")) == problem
+
+
+@pytest.mark.parametrize("claim", [overridden("self"), called(1)])
+def test_a_function_that_became_something_else_is_a_breach(claim):
+    found = list(breaches({"madeup.trainer:LIMIT": (claim,)}))
+    assert found == ["madeup.trainer:LIMIT is no function or class any more: `LIMIT: int = 3`"]
 
 
 def test_breaches_are_named_with_their_place():
