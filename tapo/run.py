@@ -19,6 +19,7 @@ TRAINER_MODES = {
 }
 """TAPO's trainer modes and the verl modes they extend, by whose names they go too."""
 
+_MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
 AGENT_LOOP_MANAGER = "tapo.rollout.manager.TapoAgentLoopManager"
 
 TABLE_TRACKERS = ("wandb", "vemlp_wandb", "tensorboard")
@@ -59,8 +60,8 @@ def check_run(config: DictConfig) -> TapoConfig:
     modes = f"allowed are {', '.join(TRAINER_MODES.values())}, by verl's names or TAPO's ({', '.join(TRAINER_MODES)})"
     known = _get(config, "trainer.v1.trainer_mode") in {*TRAINER_MODES, *TRAINER_MODES.values()}
     _require(known, config, "trainer.v1.trainer_mode", modes)
-    key = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
-    _require(_constructs(_get(config, key)), config, key, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
+    constructs = _constructs(_get(config, _MANAGER_KEY))
+    _require(constructs, config, _MANAGER_KEY, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
     if tapo.enable:
         _check_group(config, tapo)
         for key, reason in _REFUSED.items():
@@ -171,14 +172,21 @@ class CheckBeforeRay(Callback):
 
 
 def _constructs(manager: str | None) -> bool:
-    """Whether an agent-loop manager is TAPO's; one's own is loaded to see."""
+    """Whether an agent-loop manager is TAPO's; one's own is loaded to see.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
     if not manager or manager == AGENT_LOOP_MANAGER:
-        return manager is not None
+        return bool(manager)
     from verl.utils.import_utils import load_class_from_fqn
 
     from tapo.rollout.manager import TapoAgentLoopManager
 
-    return issubclass(load_class_from_fqn(manager), TapoAgentLoopManager)
+    try:
+        return issubclass(load_class_from_fqn(manager), TapoAgentLoopManager)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(_MANAGER_KEY, manager, f"needs a class that can be imported ({error})") from error
 
 
 def _get(config: DictConfig, key: str) -> Any:

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tapo.dump import DumpReader
@@ -35,8 +37,9 @@ class Run:
 
 
 def options(folder: Path, data: Path) -> list[str]:
+    """A launch line as a user has it, without a word of TAPO's."""
     return [
-        "+tapo=[default,cpu]",
+        "+tapo=cpu",
         "algorithm.adv_estimator=grpo",
         f"data.train_files={data}/train.parquet",
         f"data.val_files={data}/test.parquet",
@@ -52,10 +55,6 @@ def options(folder: Path, data: Path) -> list[str]:
         "actor_rollout_ref.actor.optim.lr=1e-4",
         "reward.custom_reward_function.path=pkg://tapo.rewards",
         "reward.custom_reward_function.name=compute_score",
-        f"algorithm.tapo.construction.prompt_file={PROMPT_FILE}",
-        "algorithm.tapo.n_pos=1",
-        "algorithm.tapo.n_neg=1",
-        f"algorithm.tapo.dump_dir={folder}/dump",
         "trainer.logger=[console,file]",
         "trainer.val_before_train=false",
         "trainer.resume_mode=disable",
@@ -64,20 +63,43 @@ def options(folder: Path, data: Path) -> list[str]:
     ]
 
 
-def launch(folder: Path, data: Path, *overrides: str, timeout_s: float = 600, check: bool = True) -> Run:
+def tapo_options(folder: Path) -> list[str]:
+    """What turns the line into TAPO, with the prompt of the example's cold start."""
+    return [
+        "+tapo=[default,cpu]",
+        f"algorithm.tapo.construction.prompt_file={PROMPT_FILE}",
+        "algorithm.tapo.n_pos=1",
+        "algorithm.tapo.n_neg=1",
+        f"algorithm.tapo.dump_dir={folder}/dump",
+    ]
+
+
+def launch(
+    folder: Path,
+    data: Path,
+    *overrides: str,
+    tapo: bool = True,
+    timeout_s: float = 600,
+    check: bool = True,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
     """One run; its whole process group is ended when it does not end by itself."""
     folder.mkdir(parents=True, exist_ok=True)
     metrics = folder / "metrics.jsonl"
-    environment = os.environ | {
+    variables = os.environ | {
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(metrics),
         "PYTHONPATH": str(ROOT),  # the fault managers of the tests
         "HYDRA_FULL_ERROR": "1",
+        **environment,
     }
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *options(folder, data), *overrides]
+    line = options(folder, data)
+    if tapo:
+        line = [*tapo_options(folder), *line[1:]]
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", *line, *overrides]
     with (folder / "log").open("w") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             code = process.wait(timeout_s)

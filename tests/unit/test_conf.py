@@ -65,6 +65,10 @@ def test_both_fragments_apply_together():
             r"agent_loop_manager_class = None .*TapoAgentLoopManager",
         ),
         (
+            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=no.such.Manager"],
+            r"agent_loop_manager_class = 'no\.such\.Manager' cannot work: needs a class that can be imported",
+        ),
+        (
             ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=verl.trainer.ppo.v1.AgentLoopManagerTQ"],
             r"agent_loop_manager_class = 'verl",
         ),

@@ -1,0 +1,64 @@
+"""The check of the cluster on a real Ray of several nodes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from tapo import __version__
+from tests.e2e.harness import ROOT
+
+DRIVER = """
+import sys
+import ray
+from tapo.cluster import check_cluster
+ray.init(address=sys.argv[1], log_to_driver=False)
+check_cluster(*map(float, sys.argv[2:]))
+"""
+
+
+class Nodes:
+    """A Ray cluster on this machine, each node with a PYTHONPATH of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": str(ROOT)}})
+        (folder / "driver.py").write_text(DRIVER)
+
+    def add(self, name, text, cpus=1):
+        """A node whose tapo is `text`."""
+        (self.folder / name / "tapo").mkdir(parents=True)
+        (self.folder / name / "tapo" / "__init__.py").write_text(text)
+        self.ray.add_node(num_cpus=cpus, env_vars={"PYTHONPATH": str(self.folder / name)})
+
+    def check(self, *timeout):
+        """What a run on the head node would say; a process elsewhere, since workers share its folder with it."""
+        command = [sys.executable, "driver.py", self.ray.address, *map(str, timeout)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120)
+        return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    nodes = Nodes(tmp_path)
+    yield nodes
+    nodes.ray.shutdown()
+
+
+def test_nodes_that_lack_the_plugin_or_have_another_version_are_named(nodes):
+    assert nodes.check() == ""
+    # verl places no worker on a node without CPUs.
+    nodes.add("idle", "raise ImportError('no tapo here')", cpus=0)
+    assert nodes.check() == ""
+    nodes.add("old", "__version__ = '0.0.1'")
+    nodes.add("without", "raise ImportError('no tapo here')")
+    said = nodes.check()
+    assert f"TAPO needs tapo-verl {__version__} on every node of the Ray cluster, as here." in said
+    assert said.count("has tapo 0.0.1") == 1 and said.count("no tapo here") == 1
+
+
+def test_a_node_that_does_not_answer_in_time_is_named(nodes):
+    assert "no answer within 0 s" in nodes.check(0.001)
