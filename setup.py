@@ -1,4 +1,4 @@
-"""Packaging of tapo-verl. The base install pins nothing that verl chooses: no torch, vllm or transformers."""
+"""Packaging of tapo-verl. The base install pins nothing that verl chooses: no verl, torch, vllm or transformers."""
 
 from pathlib import Path
 
@@ -8,6 +8,23 @@ HERE = Path(__file__).parent
 CPU_REQUIREMENTS = [
     line for line in (HERE / "requirements" / "cpu.txt").read_text().splitlines() if line and not line.startswith("#")
 ]
+# `recipes` and `run_scripts` are links to the repository's `recipe/tapo` and `run_scripts`.
+PACKAGE_DATA = [
+    "conf/tapo/*.yaml",
+    "evaluation/data/*",
+    "inspection/page.*",
+    "py.typed",
+    "recipes/README.md",
+    "recipes/REQUIRED_VERL.txt",
+    "recipes/config/*",
+    "run_scripts/cold_start.sh",
+    "run_scripts/cold_start_sft.sh",
+    "run_scripts/evaluate.sh",
+    "run_scripts/grpo_fsdp.sh",
+    "run_scripts/launch.sh",
+    "run_scripts/tapo_fsdp.sh",
+    "run_scripts/tapo_megatron.sh",
+]
 
 setup(
     name="tapo-verl",
@@ -15,33 +32,62 @@ setup(
     description="Trajectory-Augmented Policy Optimization (TAPO) as a plugin for verl",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="TAPO for verl contributors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    url="https://arxiv.org/abs/2606.18844",
+    keywords=["reinforcement learning", "large language models", "GRPO", "TAPO", "verl"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.13",
     # One directory on the path rather than an import hook: Hydra looks for its plugins in directories, so an editable
     # install would hide them otherwise.
     package_dir={"": "."},
     packages=find_packages(include=["tapo", "tapo.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
-    package_data={"tapo": ["conf/tapo/*.yaml", "conf/*.yaml", "evaluation/data/*", "inspection/page.*", "py.typed"]},
+    package_data={"tapo": PACKAGE_DATA},
     install_requires=[
-        "verl>=0.9.1,<0.10",
+        # No upper bound: a nightly stays, and a run's start says what a newer verl has changed (tapo/compatibility.py).
+        "verl>=0.9.1",
         "TransferQueue>=0.1.10",
         "datasets",
         "hydra-core",
         "jinja2",
+        "markupsafe",
         "math-verify",
         "matplotlib",
         "numpy",
+        "omegaconf",
         "openai",
         "orjson",
         "pyarrow",
         "pyyaml",
+        "ray",
         "rich",
+        "sympy",
         "tenacity",
         "tensorboard",
+        "tensordict",
+        "torch",
+        "transformers",
         "typer",
+        "typing_extensions",
     ],
     extras_require={
         "cpu": CPU_REQUIREMENTS,
-        "vllm": ["verl[vllm]>=0.9.1,<0.10"],
+        # verl's own extras, whose pins are its choice. Training on GPUs needs `fsdp` or `megatron`, which bring
+        # flash-attn, beside the rollout engine.
+        "vllm": ["verl[vllm]"],
+        "sglang": ["verl[sglang]"],
+        "fsdp": ["verl[fsdp]"],
+        "megatron": ["verl[megatron]"],
         "dev": [
             "pytest",
             "pytest-asyncio",
@@ -53,6 +99,7 @@ setup(
             "pre-commit",
             "psutil",
             "selenium",
+            "setuptools>=68",
         ],
     },
     entry_points={

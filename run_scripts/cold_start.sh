@@ -38,7 +38,7 @@
 # Every stage is skipped when its output is there and complete, and goes on where it was killed. The rollouts stop where
 # none of the responses to the first 64 queries is right, and show two of them (ROLLOUT=--keep-going goes on).
 set -euo pipefail
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 MODEL="${MODEL:?a Hugging Face folder or name}"
 WORK="$(mkdir -p "${WORK:?a folder to write to}" && cd "$WORK" && pwd)"
 N="${N:-8}"
@@ -99,4 +99,4 @@ tapo cold-start build "$WORK/rollouts" --model "$MODEL" --out "$WORK/chats" --se
 
 say "5/5 SFT"
 # shellcheck disable=SC2086
-MODEL="$MODEL" DATA="$WORK/chats" OUT="$WORK/sft" bash "$ROOT/run_scripts/cold_start_sft.sh" ${SFT:-}
+MODEL="$MODEL" DATA="$WORK/chats" OUT="$WORK/sft" bash "$HERE/cold_start_sft.sh" ${SFT:-}

@@ -6,17 +6,20 @@
 #   MODEL    model to be trained
 #   DATA     folder of `tapo cold-start build`: train.parquet and val.parquet
 #   OUT      what is written: checkpoints, metrics.jsonl, log, and `model`, the folder that the RL scripts take as MODEL
-#   CONFIG   YAML file               (default: recipe/tapo/config/cold_start_sft.yaml)
+#   CONFIG   YAML file               (default: the one beside this script, or else `tapo recipe path cold_start_sft`)
 #   NPROC    processes on this node  (default: 8); TORCHRUN replaces --standalone for several nodes
 #
 # Killed and started again it goes on from its last checkpoint; finished, it does nothing. An OUT that was begun with
 # other data, another model or other options is refused.
 set -euo pipefail
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export MODEL="${MODEL:?a Hugging Face folder or name}"
 export DATA="${DATA:?the folder of tapo cold-start build}"
 export OUT="${OUT:?a folder to write to}"
-CONFIG="${CONFIG:-$ROOT/recipe/tapo/config/cold_start_sft.yaml}"
+if [[ -z "${CONFIG:-}" ]]; then
+  CONFIG="$HERE/cold_start_sft.yaml"
+  [[ -f "$CONFIG" ]] || CONFIG="$(tapo recipe path cold_start_sft)"
+fi
 NPROC="${NPROC:-8}"
 
 for file in "$DATA/train.parquet" "$DATA/val.parquet" "$CONFIG"; do
@@ -37,7 +40,7 @@ export VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl"
 # shellcheck disable=SC2086
 python -m tapo.inspection.watch "$OUT" "${STEPS:-0}" "cold start" -- \
   torchrun ${TORCHRUN:---standalone} --nproc_per_node="$NPROC" -m verl.trainer.sft_trainer \
-  --config-path "$(dirname "$CONFIG")" --config-name "$(basename "$CONFIG" .yaml)" "$@"
+  --config-path "$(cd "$(dirname "$CONFIG")" && pwd)" --config-name "$(basename "$CONFIG" .yaml)" "$@"
 last="$(cat "$OUT/checkpoints/latest_checkpointed_iteration.txt")"
 ln -sfn "checkpoints/global_step_$last/huggingface" "$OUT/model"
 [[ -f "$OUT/model/config.json" ]] || { echo "no model in $OUT/checkpoints/global_step_$last/huggingface" >&2; exit 1; }

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# TAPO, FSDP2.
+# TAPO with FSDP2 and vLLM: MODEL, DATA and CONFIG as in launch.sh.
 set -euo pipefail
-CONFIG=qwen3_8b_fsdp exec bash "$(dirname "${BASH_SOURCE[0]}")/launch.sh" "$@"
+CONFIG="${CONFIG:-qwen3_8b_fsdp}" exec bash "$(dirname "${BASH_SOURCE[0]}")/launch.sh" "$@"

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# TAPO, Megatron.
+# TAPO with Megatron and vLLM: MODEL, DATA and CONFIG as in launch.sh.
 set -euo pipefail
-CONFIG=qwen3_8b_megatron exec bash "$(dirname "${BASH_SOURCE[0]}")/launch.sh" "$@"
+CONFIG="${CONFIG:-qwen3_8b_megatron}" exec bash "$(dirname "${BASH_SOURCE[0]}")/launch.sh" "$@"

@@ -13,6 +13,7 @@ from tapo.evaluation import cli as evaluation
 from tapo.generation.cli import rollout
 from tapo.generation.servers import ServersFailed
 from tapo.inspection.cli import app as inspection_app
+from tapo.shipped import app as recipe_app
 
 app = typer.Typer(
     help="TAPO for verl: data, rollouts and cold start before a run, evaluation and inspection behind it.",
@@ -24,6 +25,7 @@ app.add_typer(cold_start_app, name="cold-start")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(evaluation.plot_app)
 app.add_typer(inspection_app)
+app.add_typer(recipe_app, name="recipe")
 
 
 @app.callback()

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "run_scripts"
+RECIPES = Path(__file__).parents[2] / "recipe" / "tapo" / "config"
 
 TAPO = """#!/usr/bin/env bash
+if [[ "$1 $2" == "recipe path" ]]; then echo "$RECIPES/$3.yaml"; exit; fi
 echo "$*" >> "$CALLS"
 while [[ $# -gt 0 ]]; do
   if [[ "$1" == --out ]]; then out="$2"; fi
@@ -37,7 +39,8 @@ def run(tmp_path):
 
     def call(script, *arguments, **variables):
         calls.write_text("")
-        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "HOME": str(tmp_path), **variables}
+        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+        environment |= {"CALLS": str(calls), "RECIPES": str(RECIPES), **variables}
         command = ["bash", SCRIPTS / script, *arguments]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr, calls.read_text().splitlines()

@@ -1,4 +1,3 @@
-import ast
 import asyncio
 import inspect
 from pathlib import Path
@@ -7,19 +6,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-import tapo
 from tapo import transfer
-
-PACKAGE = Path(tapo.__file__).parent
-
-
-def imports_of(path):
-    """Top-level names of the modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
+from tests.unit.imports import PACKAGE, imports_of
 
 
 def test_one_module_alone_imports_transfer_queue():

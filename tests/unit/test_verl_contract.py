@@ -1,105 +1,110 @@
 """What TAPO builds on in verl. These fail, they do not skip, when verl changes it."""
 
 import ast
+import importlib
 import inspect
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
-from verl.experimental.agent_loop import AgentLoopOutput, AgentLoopWorker
-from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 from verl.model_merger.base_model_merger import parse_args
 from verl.trainer.ppo import core_algos
-from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.v1 import get_trainer_cls
-from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
-from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
-from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
-from verl.workers.rollout.llm_server import LLMServerClient
-from verl.workers.utils.losses import ppo_loss
 
+import tapo
+from tapo.cold_start import sft_dataset
+from tapo.compatibility import BESIDE_TRAINING, CONTRACT, breaches, check_contract
+from tapo.definitions import find, signature
+from tapo.evaluation import reward_manager
 from tapo.evaluation.checkpoint import resolve_checkpoint
 from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.reflection import load_detector
+from tapo.rollout import manager, worker
 from tapo.rollout.worker import TapoAgentLoopWorker
+from tapo.trainer import actor, trainers
 from tapo.trainer.trainers import TapoTrainer, TapoTrainerColocateAsync, TapoTrainerSeparateAsync, TapoTrainerSync
 
-WorkerTQ = AgentLoopWorkerTQ.__ray_actor_class__
+ALL = {**CONTRACT, **BESIDE_TRAINING}
+PACKAGE = Path(tapo.__file__).parent
 
 
-def parameters(function):
-    # Ray adds a parameter of its own to the methods of actor classes.
-    return [name for name in inspect.signature(function).parameters if name != "_ray_trace_ctx"]
+@pytest.mark.parametrize("key", ALL)
+def test_verl_has_what_is_overridden_or_called_as_we_override_and_call_it(key):
+    assert list(breaches({key: ALL[key]})) == []
 
 
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (WorkerTQ._run_prompt, ["self", "prompt", "sampling_params", "trajectory", "trace"]),
-        (WorkerTQ._agent_loop_postprocess, ["self", "output", "validate", "kwargs"]),
-        (
-            AgentLoopWorker._run_agent_loop,
-            ["self", "sampling_params", "trajectory", "agent_name", "trace", "kwargs"],
-        ),
-        (AgentLoopWorker._compute_score, ["self", "outputs", "kwargs"]),
-        (PPOTrainer.__init__, ["self", "config"]),
-        (PPOTrainer._init_resource_pool_mgr, ["self"]),
-        (PPOTrainer._balance_batch, ["self", "batch", "metrics", "logging_prefix", "keep_minibatch"]),
-        (PPOTrainer._compute_old_log_prob, ["self", "batch", "metrics"]),
-        (PPOTrainer._compute_advantage, ["self", "batch", "metrics"]),
-        (PPOTrainer._update_actor, ["self", "batch", "metrics"]),
-        (PPOTrainer._compute_metrics, ["self", "batch", "metrics", "timing_raw", "global_steps", "epoch"]),
-        (TrainingWorker.train_mini_batch, ["self", "data"]),
-        (TrainingWorker.train_batch, ["self", "data"]),
-        (ActorRolloutRefWorker.init_model, ["self"]),
-        (NaiveRewardManager.run_single, ["self", "data"]),
-        (ppo_loss, ["config", "model_output", "data", "dp_group"]),
-        (upsample_batch_to_divisible_size, ["batch", "batch_multiple", "eos_token_id"]),
-        (core_algos.FixedKLController.update, ["self", "current_kl", "n_steps"]),
-    ],
-    ids=lambda value: getattr(value, "__qualname__", ""),
-)
-def test_signatures_of_what_is_overridden_or_called(function, expected):
-    assert parameters(function) == expected
+def test_a_run_checks_it():
+    check_contract()
 
 
-def test_the_client_takes_token_ids_and_sampling_parameters():
-    assert {"request_id", "prompt_ids", "sampling_params"} <= set(parameters(LLMServerClient.generate))
+def runtime(key):
+    module, name = key.split(":")
+    value = importlib.import_module(module)
+    for part in name.split("."):
+        # Ray's actor classes hide the class underneath.
+        value = getattr(getattr(value, "__ray_actor_class__", value), part)
+    return value
 
 
-def test_a_group_is_published_after_its_sessions_have_settled():
-    source = inspect.getsource(WorkerTQ._run_prompt)
-    assert "self._run_agent_loop(" in source
-    assert source.index("_settle_session_tasks(tasks)") < source.index('status = "finished"')
-    assert "__rollout_n__" in source
+@pytest.mark.parametrize("key", [key for key in ALL if inspect.isroutine(runtime(key))])
+def test_the_parameters_read_from_the_source_are_those_at_run_time(key):
+    found = inspect.signature(runtime(key)).parameters
+    shapes = [(p.name, p.kind, p.default is not p.empty) for p in found.values() if p.name != "_ray_trace_ctx"]
+    read = [(p.name, p.kind, p.default is not p.empty) for p in signature(find(*key.split(":"))).parameters.values()]
+    assert read == shapes
 
 
-def test_rows_are_keyed_and_sampled_by_the_first_part_of_their_key():
-    assert 'f"{uid}_{session_id}_{i}"' in inspect.getsource(WorkerTQ._agent_loop_postprocess)
-    assert 'key.split("_")[0]' in inspect.getsource(ReplayBuffer._materialize_batch)
+def used_of_verl(path):
+    """`module:name` of what a file imports from verl and TransferQueue, and of what it reads off their modules."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] not in ("verl", "transfer_queue"):
+            continue
+        for alias in node.names:
+            if find(node.module, alias.name) is not None:
+                yield f"{node.module}:{alias.name}"
+            else:
+                yield from (f"{node.module}.{alias.name}:{name}" for name in read_off(tree, alias.asname or alias.name))
 
 
-def test_a_score_that_is_there_is_not_computed_again():
-    assert "final_output.reward_score is None and" in inspect.getsource(AgentLoopWorker._compute_score)
+def read_off(tree, name):
+    """The attributes of a name that a file uses."""
+    uses = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name))
+    return {node.attr for node in uses if node.value.id == name}
 
 
-def test_an_output_has_the_fields_that_a_constructed_row_sets():
-    fields = {"response_ids", "response_mask", "response_logprobs", "reward_score", "metrics", "extra_fields"}
-    assert fields <= set(AgentLoopOutput.model_fields)
+def test_everything_that_is_imported_from_verl_is_in_the_contract():
+    listed = {id(find(module, name.split(".")[0])) for module, _, name in (key.partition(":") for key in ALL)}
+    used = {key for path in PACKAGE.rglob("*.py") for key in used_of_verl(path)}
+    assert len(used) > 30
+    assert [key for key in sorted(used) if id(find(*key.split(":"))) not in listed] == []
 
 
-def test_the_actor_is_an_exchangeable_class_whose_loss_can_be_wrapped():
-    assert ActorRolloutRefWorker.actor_worker_cls is TrainingWorker
-    source = inspect.getsource(ActorRolloutRefWorker.init_model)
-    assert "self.actor.set_loss_fn(self.loss_fn)" in source and "self.actor_worker_cls(" in source
-    assert "self.train_batch(mini_batch_td)" in inspect.getsource(TrainingWorker.train_mini_batch)
+OURS = (trainers, actor, manager, worker, reward_manager, sft_dataset)
 
 
-def test_padding_rows_are_marked_and_copy_the_other_tags():
-    from verl.trainer.ppo.padding_utils import construct_minimal_padding_template
+def overrides():
+    """(class of ours, class of verl's, method) wherever a method of ours takes the place of one of verl's."""
+    classes = {cls for module in OURS for cls in vars(module).values() if inspect.isclass(cls)}
+    for cls in sorted(classes, key=lambda cls: cls.__qualname__):
+        ours = [base for base in cls.__mro__ if base.__module__.startswith("tapo.")]
+        verls = [base for base in cls.__mro__ if base.__module__.startswith("verl.")]
+        for name in {name for own in ours for name, value in vars(own).items() if inspect.isroutine(value)}:
+            yield from ((cls, base, name) for base in [base for base in verls if name in vars(base)][:1])
 
-    assert "is_padding=True" in inspect.getsource(construct_minimal_padding_template)
+
+def test_every_override_is_in_the_contract():
+    listed = {id(find(*key.split(":"))) for key in ALL}
+    found = set(overrides())
+    assert len(found) > 20
+    missing = {
+        f"{cls.__qualname__} -> {base.__module__}:{base.__qualname__}.{name}"
+        for cls, base, name in found
+        if id(find(base.__module__, f"{base.__qualname__}.{name}")) not in listed
+    }
+    assert sorted(missing) == []
 
 
 def test_the_trainer_modes_and_the_estimator_are_registered():
@@ -107,11 +112,6 @@ def test_the_trainer_modes_and_the_estimator_are_registered():
     assert get_trainer_cls("tapo_colocate_async") is TapoTrainerColocateAsync
     assert get_trainer_cls("tapo_separate_async") is TapoTrainerSeparateAsync
     assert core_algos.get_adv_estimator_fn("tapo").__module__ == "tapo.trainer.estimator"
-
-
-def test_the_manager_sets_its_worker_class_before_ours_replaces_it():
-    source = inspect.getsource(AgentLoopManagerTQ.__init__)
-    assert source.index("agent_loop_workers_class") < source.index("super().__init__")
 
 
 @pytest.mark.parametrize("cls", [TapoTrainer, TapoAgentLoopWorker])

@@ -1,0 +1,1 @@
+"""A package, so that Hydra takes `--config-path pkg://tapo.recipes.config` wherever TAPO is installed."""
