@@ -1,14 +1,20 @@
 """Whether a reconstruction goes on copying the rollout behind the place where it should have stopped."""
 
+import re
 from difflib import SequenceMatcher
 
 TRACKING_WINDOW = 160
 TRACKING_RATIO = 0.6
 """Text after the splice point whose next `TRACKING_WINDOW` characters are this similar to the wrong rollout's own
-continuation is an edited copy of it, not a reflection. Chosen by hand."""
+continuation is an edited copy of it, unless a reflection opens it."""
 
 COPIED_BLOCK = 48
 """So many characters in a row of the rollout's dropped tail, within that window, are copied on too."""
+
+FOLLOWING_SHARE = 0.6
+"""A few words of which this share stands, in order, at the beginning of the dropped tail are an edit of it."""
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def common_prefix_length(a: str, b: str) -> int:
@@ -23,12 +29,29 @@ def common_prefix_length(a: str, b: str) -> int:
     return low
 
 
+def follows(words: str, old: str) -> bool:
+    """Whether `words` go along with the beginning of `old`, numbers aside: a sentence or two with something changed.
+
+    Punctuation and white space alone do not.
+    """
+    if not any(character.isalnum() for character in words):
+        return False
+    new = _NUMBER.sub("#", words)
+    own = _NUMBER.sub("#", old[: 2 * len(words) + 20])[: round(1.3 * len(new)) + 10]
+    blocks = SequenceMatcher(None, new, own, autojunk=False).get_matching_blocks()
+    least = min(3, len(new.strip()))
+    return sum(block.size for block in blocks if block.size >= least) >= FOLLOWING_SHARE * len(new)
+
+
 def tracks(new: str, old: str) -> bool:
     """Whether the new text behind the splice point is an edited copy of the rollout's dropped tail.
 
     So it is if it changes a number in place, if it reads like the tail in the same place, or if a block of the tail
-    stands in it, shifted by an insertion or an omission.
+    stands in it, shifted by an insertion or an omission. A reflection may be followed by all of this: ask for it
+    first.
     """
+    if not old:
+        return False
     if new[0].isdigit() and old[0].isdigit():
         return True
     window = min(len(new), len(old), TRACKING_WINDOW)
