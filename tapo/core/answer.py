@@ -16,15 +16,13 @@ class Construction:
     """Whether a closed block of thinking stood in front."""
 
 
-# Emphasis or code marks around a tag, as in **<analysis>** or `</analysis>`.
-_MARK = r"(?:\*{1,3}|`{1,3}|_{1,2})?"
 _OPEN_ANALYSIS = re.compile(r"<analysis>", re.IGNORECASE)
-# What may stand between the blocks: white space, rules, fences, and one heading of the second block.
+# What may stand between the blocks: white space, rules, fences, emphasis, and one heading of the second block.
 _JOINT = re.compile(
-    rf"""</analysis>
+    r"""</analysis>
     (?:\s|[*_`~-]|xml\b)*
-    (?:(?:\#{{1,6}}\ *|\*\*)?reconstruct(?:ion|ed[^\n<]{{0,40}}):?(?:\*\*)?:?\s*)?
-    (?P<mark>{_MARK})<reconstruction>""",
+    (?:(?:\#{1,6}\ *)?reconstruct(?:ion|ed[^\n<]{0,40}):?(?:\s|[*_`~:-]|xml\b)*)?
+    (?<![*_`])(?P<mark>[*_`]*)<reconstruction>""",
     re.IGNORECASE | re.VERBOSE,
 )
 _CLOSE = re.compile(r"</reconstruction>", re.IGNORECASE)

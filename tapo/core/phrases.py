@@ -130,4 +130,4 @@ def _pattern(place: str, phrase: str) -> str:
 
 def _is_spaced(character: str) -> bool:
     """Whether the character is of a word, in a script that sets words apart by blanks (and adds no particles)."""
-    return character.isalnum() and not "\u2e80" <= character <= "\ud7ff"
+    return character.isalnum() and not ("\u0e00" <= character <= "\u0eff" or "\u2e80" <= character <= "\ud7ff")

@@ -84,7 +84,7 @@ def splice(
         min_prefix_tokens: least number of kept tokens; 0 allows answers that start over, whatever share they keep.
         min_prefix_share: least share of the rollout's characters that is kept where no reflection opens the new text
             (or one opens it before anything was stated); less is a solution that starts over.
-        require_reflection: drop constructions without a recognised reflection.
+        require_reflection: drop constructions without a recognised reflection; full reconstructions need none.
         keep_prefix: False takes the reconstruction as a whole (ablation "full reconstruction"): `prefix_length` is 0.
         wrong_text: what `response_text` says of `wrong_ids`, where the caller knows it already.
         end_ids: `turn_end` of the correct sibling. Where it is empty or None, the turn ends as the wrong rollout's
@@ -100,12 +100,12 @@ def splice(
         )
         if len(kept) < min_prefix_tokens:
             raise ConstructionError("prefix_too_short", f"{len(kept)} tokens kept, at least {min_prefix_tokens} wanted")
-        if require_reflection and not reflects:
-            raise ConstructionError("no_reflection", "no notice of an error behind the kept text")
     else:
         kept, prefix, new_text, reflects = [], "", reconstruction, False
     if leak := find_leak(new_text):
         raise ConstructionError("leak", leak)
+    if require_reflection and keep_prefix and not reflects:
+        raise ConstructionError("no_reflection", "no notice of an error behind the kept text")
 
     own_ids = [*kept, *encode_behind(kept, new_text, tokenizer)]
     ids = own_ids + _end_of_turn(end_ids, wrong_ids, tokenizer)

@@ -82,7 +82,7 @@ def _opening(text: str, match: Match, splice: int, old: str) -> Opening | None:
         return None
     if text[max(match.start, splice) :][:COPIED].strip() in old:
         return None
-    exclaims = not text[max(begin, splice) : match.start].strip(" \t\n.,;:—–-(\u2026")
+    exclaims = not any(character.isalnum() for character in text[max(begin, splice) : match.start])
     if not exclaims and follows(text[splice:end], old):
         return None
     return Opening(match.start - splice, exclaims)

@@ -67,7 +67,7 @@ def _template_end(tokenizer: Any, template: Any) -> tuple[int, ...]:
     turns = [("user", "u"), ("assistant", mark), ("user", "v")]
     try:
         text = tokenizer.apply_chat_template([{"role": r, "content": c} for r, c in turns], tokenize=False)
-    except TemplateError:
+    except (TemplateError, TypeError, ValueError):
         # A template that refuses these turns, say for want of a system message.
         return ()
     behind = text.rpartition(mark)[2].lstrip()

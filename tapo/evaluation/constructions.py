@@ -155,3 +155,15 @@ def _apply(answer: Mapping[str, Any], wrong: str, name: str) -> str:
             raise ValueError(f"{name}: after = {after!r} does not stand in the rollout")
         text = text[: text.index(after) + len(after)]
     return text + answer.get("then", "")
+
+
+def table(result: Confusion, labels: Sequence[str]) -> str:
+    """Precision and recall of each label, and what its examples were told, as a Markdown table."""
+    rows = ["| label | examples | precision | recall | told otherwise |", "| --- | --- | --- | --- | --- |"]
+    for label in labels:
+        others = {told: count for (own, told), count in sorted(result.counts.items()) if own == label != told}
+        otherwise = ", ".join(f"{count} {told}" for told, count in others.items()) or "-"
+        rates = (result.precision(label), result.recall(label))
+        shown = " | ".join("-" if rate is None else f"{rate:.2f}" for rate in rates)
+        rows.append(f"| {label} | {result.support(label)} | {shown} | {otherwise} |")
+    return "\n".join(rows)
