@@ -9,9 +9,10 @@ _OTHER = r"(?:other|second|sibling|alternative)"
 _WORK = r"(?:solutions?|attempts?|responses?|rollouts?|answers?|work(?:ing)?|write-?up|derivation)"
 _SOURCE = r"(?:solution|attempt|response|rollout|answer|derivation|write-?up)"
 _SAYS = (
-    r"(?:says?|states?|shows?|gives?|gets?|uses?|takes?|has|does|uses|obtains?|finds?|proceeds?|multipl\w+|subtracts?"
-    r"|adds?|divides?|counts?|treats?|handles?|arrives?|reaches|concludes?|concluded|begins?|starts?|instead|missed"
-    r"|made|ignored|took|assumes?|assumed|computes?|computed|applies|applied|splits?|sets?|goes|uses)\b"
+    r"(?:(?:says?|states?|gives?|gets?|uses?|takes?|obtains?|finds?|proceeds?|subtracts?|adds?|divides?|counts?|treats?"
+    r"|handles?|arrives?|reaches|concludes?|begins?|starts?|assumes?|computes?|applies|splits|sets|goes|does|has|shows?)\b"
+    r"(?!\s+up\b)|(?:used|took|said|gave|got|found|made|had|did|went|\w+ed)\b(?!\s+(?:to\s+be|set)\b)"
+    r"|multipl\w+|instead\b)"
 )
 _SEES = (
     r"(?:look(?:ing)?\s+(?:back\s+)?at|compar(?:e|ed|ing)(?:\s+\w+){0,3}?(?:\s+(?:to|with|against))?|check(?:ing|ed)?"
@@ -23,18 +24,20 @@ _ENGLISH = rf"""
     \b(?:
         # the prompt's own names for things
         reference\s+(?:solution|answer|response|rollout)
-      | (?:according\s+to|per|as\s+in)\s+the\s+(?:reference|answer\s+key)\b
+      | (?:according\s+to|per|as\s+in|in)\s+the\s+(?:reference|answer\s+key)\b(?!\s+(?:frame|point|angle|triangle|system|line))
       | (?:answer|solution)\s+key
       | ground[- ]truth
       | first\s+critical\s+error | critical\s+error\s+(?:in|of)\s+(?:the|my|this)
       | sibling\s+{_WORK} | rollouts?
       | (?:model|sample|official|expert|teacher(?:'s)?|textbook)\s+solution
-      | as\s+(?:instructed|requested) | (?:the|these)\s+instructions\s+(?:say|ask|require)
+      | as\s+(?:instructed|requested)
+      | the\s+(?:user|prompt)\s+(?:says|said|told|tells|states|gave|provided)
       | the\s+(?:reconstruction|reconstructed)\b
       | (?:as\s+noted\s+)?in\s+the\s+analysis\b(?!\s+(?:of|for)\b)
         # an attempt as a thing
-      | (?:my\s+(?:first|last)|(?:my|the)(?:\s+(?:previous|earlier|prior|original|initial|old))?)\s+attempt(?!\s+(?:at|to|fails|of)\b|s\b)
-        (?:\s+above)?(?=\s*(?:[:,.;)]|was|is|had|has|says|said|incorrectly|wrongly|concluded|got|made|ignored|missed|dropped
+      | my\s+(?:(?:previous|earlier|prior|original|initial|old|first|last|own)\s+)?attempt(?!\s+(?:at|to)\b|s\b)
+      | the\s+(?:(?:previous|earlier|prior|original|initial|old)\s+)?attempt(?!\s+(?:at|to|fails|of)\b|s\b)
+        (?:\s+above)?(?='s\b|\s*(?:[:,.;)]|was|is|had|has|says|said|incorrectly|wrongly|concluded|got|made|ignored|missed|dropped
         |stops|stopped|took|assum|comput|used|treat|above|so\s+that|multipl|reach|went|goes|failed\s+to))
       | (?:rewrite|copy|correct|mend|fix|redo)\s+(?:the|my)\s+attempt
       | (?:my|the|this|that)\s+{_BAD}\s+(?:attempt|response|rollout)
@@ -52,17 +55,20 @@ _ENGLISH = rf"""
       | (?:solution|attempt|response|answer)\s+(?:that\s+|which\s+)?(?:i|we)\s+(?:was|were|am|are|have\s+been)\s+{_SHOWN}
       | the\s+given\s+(?:{_GOOD}\s+)?(?:solution|answer|response|attempt)\s+{_SAYS}
       | given\s+{_GOOD}\s+(?:solution|answer|response)
-      | the\s+(?:correct|right)\s+(?:solution|response|attempt|rollout|approach)\s+{_SAYS}(?!\s+to\s+be\b)
+      | the\s+(?:correct|right)\s+(?:solution|response|attempt|rollout|approach)\s+{_SAYS}
       | (?:correct|right|sibling)\s+(?:rollout|attempt)
+      | the\s+(?:other|sibling|alternative)\s+(?:response|attempt|rollout)\b(?!\s+variable)
+      | (?:as|since|because|given\s+that|knowing\s+that)\s+the\s+(?:correct|right|true)\s+answer\s+(?:is|was|should\s+be)\b
+      | the\s+analysis\s+(?:above|below|says|shows\s+the\s+error)
       | the\s+(?:{_OTHER})\s+solution\s+(?:gets|uses|says|shows|which\s+is\s+right|,\s*which\s+is\s+(?:right|correct))
       | {_SEES}\s+(?:the|this)\s+(?:(?:correct|right|given|other|provided)\s+)+(?:solution|response|attempt)
       | {_SEES}\s+the\s+(?:correct|right|given|expected)\s+answer\b
       | compar\w+\s+the\s+(?:two|both)\s+(?:solutions|attempts|answers|responses)
       | solution\s+(?:above\s+|here\s+)?(?:that|which)\s+is\s+(?:right|correct)\b
       | the\s+given\s+answer\s+(?:is|says)
-      | (?:correct|right)\s+answer\s+(?:says|states|shows|uses|does|given(?=\s*(?:[.,:;]|is|as|in\s+the\s+solution|to\s+me|above)))
+      | (?:correct|right)\s+answer\s+(?:says|states|shows(?!\s+up)|uses|does|given(?=\s*(?:[.,:;]|is|as|in\s+the\s+solution|to\s+me|above)))
       | (?:correct|right)\s+answer\s+(?:is|was)\s+(?:given|provided|shown|supplied)
-      | the\s+expected\s+answer\s+(?:is|was|says)
+      | the\s+expected\s+answer\s+(?:is|was|says)\b(?!\s+(?:an?|the|in|not)\b)
       | (?:i\s+was\s+told|(?:the\s+)?(?:problem|prompt|task)\s+(?:says|tells\s+me|states))\s+(?:that\s+)?(?:this|my|the)\s+
         (?:attempt|answer|solution|response)
     )
@@ -107,7 +113,7 @@ _EUROPEAN = r"""
 _LEAK = re.compile("|".join((_ENGLISH, _EUROPEAN, _CHINESE, _JAPANESE, _KOREAN)), re.IGNORECASE | re.VERBOSE)
 
 _STEMS = (
-    *("solution", "attempt", "respon", "answer", "rollout", "reference", "ground", "critical error", "instruct"),
+    *("solution", "approach", "attempt", "respon", "answer", "rollout", "reference", "ground", "critical error", "instruct"),
     *("request", "reconstruct", "analysis", "lösung", "antwort", "versuch", "réponse", "tentati", "corrigé", "soluci"),
     *("respuesta", "intento", "soluç", "resposta", "soluzion", "rispost", "oplossing", "poging", "решени", "ответ"),
     *("попытк", "答", "解", "尝试", "关键错误", "試み", "풀이", "답안", "시도", "derivation", "write"),

@@ -32,6 +32,12 @@ def splice_detectors() -> tuple[Detector, Detector]:
     return load_detector(REFLECTIONS), load_detector(SPLICE_REFLECTIONS)
 
 
+@cache
+def _patterns() -> frozenset[str]:
+    """Phrases that prove little by themselves: in a sentence that goes along with the rollout's they are an edit."""
+    return frozenset(phrase for list_ in splice_detectors() for place, phrase in list_.phrases if place == "patterns")
+
+
 @dataclass(frozen=True)
 class Opening:
     """A reflection that opens the new text.
@@ -82,7 +88,8 @@ def _opening(text: str, match: Match, splice: int, old: str) -> Opening | None:
         return None
     if text[max(match.start, splice) :][:COPIED].strip() in old:
         return None
-    exclaims = not any(character.isalnum() for character in text[max(begin, splice) : match.start])
+    opens = not any(character.isalnum() for character in text[max(begin, splice) : match.start])
+    exclaims = opens and match.phrase not in _patterns()
     if not exclaims and follows(text[splice:end], old):
         return None
     return Opening(match.start - splice, exclaims)
