@@ -48,10 +48,10 @@ class ConstructionConfig:
     min_prefix_share: float = 0.1
     """Least share of the wrong rollout's text that is kept, 0 to 1. An error may come early in a long attempt: no share
     is asked for where a reflection opens the new text. Without one, little kept is a solution that starts over."""
-    require_reflection: bool = True
-    """Drop constructions in which no reflection is recognised at the splice point (docs/construction.md: by phrases of
-    some twenty languages). They are no micro-reflective trajectories: the text contradicts itself without a word. False
-    trains them and counts them in tapo/construct/without_reflection."""
+    require_reflection: bool = False
+    """True drops constructions in which no reflection is recognised at the splice point. By default they are trained
+    and counted in tapo/construct/without_reflection: recognition knows phrases of some twenty languages, and would
+    drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
     prompt: str | None = None

@@ -11,6 +11,9 @@ continuation is an edited copy of it, unless a reflection opens it."""
 COPIED_BLOCK = 48
 """So many characters in a row of the rollout's dropped tail, within that window, are copied on too."""
 
+LEAD_BLOCK = 24
+"""So many characters in a row of it are copied where they stand between the splice point and a reflection."""
+
 FOLLOWING_SHARE = 0.6
 """A few words of which this share stands, in order, at the beginning of the dropped tail are an edit of it."""
 
@@ -61,19 +64,25 @@ def tracks(new: str, old: str) -> bool:
     return _share_block(new[:TRACKING_WINDOW], old)
 
 
-def _share_block(head: str, old: str) -> bool:
-    """Whether `COPIED_BLOCK` characters in a row of `head` stand somewhere in `old`.
+def copies_words(lead: str, old: str) -> bool:
+    """Whether `LEAD_BLOCK` characters in a row of a lead-in stand somewhere in the dropped tail: something of the
+    rollout was left out in front of them."""
+    return _share_block(lead, old, LEAD_BLOCK)
+
+
+def _share_block(head: str, old: str, least: int = COPIED_BLOCK) -> bool:
+    """Whether `least` characters in a row of `head` stand somewhere in `old`.
 
     Such a run holds a whole piece of half its length, wherever it begins: only those are searched for, and extended.
     """
-    size = COPIED_BLOCK // 2
+    size = least // 2
     for begin in range(0, len(head) - size + 1, size):
         piece = head[begin : begin + size]
         at = old.find(piece)
         while at >= 0:
             behind = common_prefix_length(head[begin:], old[at : at + len(head)])
             before = common_prefix_length(head[:begin][::-1], old[max(at - begin, 0) : at][::-1])
-            if before + behind >= COPIED_BLOCK:
+            if before + behind >= least:
                 return True
             at = old.find(piece, at + 1)
     return False

@@ -56,6 +56,12 @@ _ENGLISH = rf"""
       | the\s+given\s+(?:{_GOOD}\s+)?(?:solution|answer|response|attempt)\s+{_SAYS}
       | given\s+{_GOOD}\s+(?:solution|answer|response)
       | the\s+(?:correct|right)\s+(?:solution|response|attempt|rollout|approach)\s+{_SAYS}
+      | the\s+(?:correct|right)\s+(?:solution|response)\s+(?!(?:is|are|was|to|of|for|set|must|should|would|will|can|could|may
+        |might|has\s+to|in|on|at|here|rate|and|or|only|exists?|lies|depends|satisfies|consists|equals|becomes|follows|requires|needs|if|when|by|from|then|that|which|as\s+[a-z]\b)\b)[a-z]{{3,}}\b
+      | (?:us(?:ing|e)|with|from|to|than)\s+the\s+(?:correct|right|given|provided)\s+(?:solution|response)\b(?!\s+(?:to|of|for|set|y|x)\b)
+      | read(?:ing)?\s+the\s+(?:correct|right|given|provided)\s+(?:solution|response|answer)\b
+      | given\s+(?:a|the)\s+(?:solution|response)\s+(?:that|which)\s+(?:reaches|is\s+right|is\s+correct|gets)
+      | the\s+(?:sample|reference)\s+answer | the\s+reference\s+{_SAYS}
       | (?:correct|right|sibling)\s+(?:rollout|attempt)
       | the\s+(?:other|sibling|alternative)\s+(?:response|attempt|rollout)\b(?!\s+variable)
       | (?:as|since|because|given\s+that|knowing\s+that)\s+the\s+(?:correct|right|true)\s+answer\s+(?:is|was|should\s+be)\b
@@ -77,12 +83,13 @@ _ENGLISH = rf"""
 
 _CHINESE = r"""
     参考(?:答案|解答|解法|解)|标准(?:答案|解答|解法)|(?:对照|根据|按照|参照|参考|比较|对比|依照|从)(?:\w{0,6}?)正确(?:的)?(?:答案|解答|解法|解)
-  | (?:给出|给定|提供|展示)的(?:正确)?(?:的)?(?:答案|解答|解法|解)(?!集)|正确(?:的)?(?:解法|解答)(?:中|里|使用|采用|用的|说|指出)
-  | (?:我|之前|先前|前面)的?(?:之前的|先前的|错误的)?(?:尝试|解答)|错误的(?:尝试|解答)|第一个关键错误|另一个(?:正确的?)?解答
+  | (?:给出|给定|提供|展示)的(?:正确)?(?:的)?(?:答案|解答|解法|解)(?!集)|正确(?:的)?(?:解法|解答)(?:中|里|使用|采用|用的|说|指出|是先|先)
+  | (?:与|和|同|跟)(?:\w{0,4})正确(?:的)?(?:答案|解答|解法)(?:相比|比较|对比|对照|不同|不符|不一致)
+  | (?:我|之前|先前|前面)的?(?:之前的?|先前的?|错误的?|上一?次的?|前一?次的?)?(?:尝试|解答)|错误的(?:尝试|解答)|第一个关键错误|另一个(?:正确的?)?解答
 """
 
 _JAPANESE = r"""
-    模範解答|参考解答|(?:正しい|与えられた|示された|提示された|別の)解答(?:では|によ|を見|と比|の通り|に従)|(?:前回|以前)の(?:解答|試み)|誤った解答(?:では|は)
+    模範解答|参考解答|正解の解答|(?:正しい|与えられた|示された|提示された|別の)解答(?:では|によ|を見|と比|の通り|に従)|(?:前回|以前)の(?:解答|試み)|誤った解答(?:では|は)
 """
 
 _KOREAN = r"""
@@ -93,12 +100,13 @@ _EUROPEAN = r"""
     \b(?:
         musterlösung\w* | (?:vorgegebene|angegebene|gezeigte|bereitgestellte|mitgelieferte)n?\s+(?:richtige\w*\s+|korrekte\w*\s+)?
         (?:lösung|antwort)
-      | (?:in|laut|nach|gemäß|wie\s+in|mit)\s+der\s+(?:richtigen|korrekten|anderen)\s+(?:lösung|antwort)
+      | (?:in|laut|nach|gemäß|wie\s+in|mit|von|aus|gegenüber)\s+der\s+(?:richtigen|korrekten|anderen)\s+(?:lösung|antwort)
+      | (?:vergleich|vergleicht|vergleiche|vergleichen)\b.{0,20}\b(?:zur|mit\s+der)\s+(?:\w+\s+)?(?:lösung|antwort)
       | (?:mein|der)\s+(?:vorheriger?|früherer?|erster?|voriger?|falscher?)\s+(?:lösungs)?versuch
       | (?:la\s+)?(?:solution|réponse)\s+(?:de\s+référence|fournie|proposée|qui\s+m['’]a\s+été)
       | (?:dans|selon|d['’]après|comme\s+dans)\s+la\s+(?:bonne|solution|réponse)\s*(?:solution|réponse|correcte|juste|donnée)
       | ma\s+tentative | (?:la\s+)?tentative\s+(?:précédente|erronée|incorrecte) | corrigé\s+type
-      | (?:solución|respuesta)\s+(?:de\s+referencia|proporcionada|dada|mostrada)
+      | (?:solución|respuesta)\s+(?:correcta\s+)?(?:de\s+referencia|proporcionada|dada|mostrada)
       | (?:en|según|como\s+en)\s+la\s+(?:solución|respuesta)\s+correcta
       | mi\s+(?:intento|respuesta\s+anterior|solución\s+anterior)
       | (?:solução|resposta|soluzione|risposta)\s+(?:de\s+referência|fornecida|mostrada|di\s+riferimento|fornita)

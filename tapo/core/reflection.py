@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tapo.core.copies import follows
+from tapo.core.copies import copies_words, follows
 from tapo.core.phrases import REFLECTIONS, Detector, Match, load_detector
 
 SPLICE_REFLECTIONS = Path(__file__).parent / "data" / "splice_reflections.yaml"
@@ -84,15 +84,20 @@ def _opening(text: str, match: Match, splice: int, old: str) -> Opening | None:
     """The match as an opening; None where it is too far behind, an edit of the rollout, or the rollout's own words."""
     begin, end = _sentence(text, match)
     lead = text[splice : max(begin, splice)]
-    if len(lead) > LEAD_IN or follows(lead, old):
+    if len(lead) > LEAD_IN or follows(lead, old) or copies_words(lead, old):
         return None
     if text[max(match.start, splice) :][:COPIED].strip() in old:
         return None
     opens = not any(character.isalnum() for character in text[max(begin, splice) : match.start])
     exclaims = opens and match.phrase not in _patterns()
-    if not exclaims and follows(text[splice:end], old):
+    if not exclaims and (follows(text[splice:end], old) or _reworded(text, splice)):
         return None
     return Opening(match.start - splice, exclaims)
+
+
+def _reworded(text: str, splice: int) -> bool:
+    """Whether the new text replaces words in the middle of a clause: letters on both sides of the splice point."""
+    return text[:splice].rstrip()[-1:].isalpha() and text[splice:].lstrip()[:1].isalpha()
 
 
 def _sentence(text: str, match: Match) -> tuple[int, int]:
