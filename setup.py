@@ -20,7 +20,9 @@ setup(
     # install would hide them otherwise.
     package_dir={"": "."},
     packages=find_packages(include=["tapo", "tapo.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
-    package_data={"tapo": ["conf/tapo/*.yaml", "conf/*.yaml", "core/data/*", "evaluation/data/*", "inspection/page.*", "py.typed"]},
+    package_data={
+        "tapo": ["conf/tapo/*.yaml", "conf/*.yaml", "core/data/*", "evaluation/data/*", "inspection/page.*", "py.typed"]
+    },
     install_requires=[
         "verl>=0.9.1,<0.10",
         "TransferQueue>=0.1.10",

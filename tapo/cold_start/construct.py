@@ -33,9 +33,7 @@ class Limits:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} cannot work: needs an integer >= 1")
         if not 0 <= self.min_prefix_share <= 1:
-            raise ValueError(
-                f"min_prefix_share = {self.min_prefix_share} cannot work: needs a share between 0 and 1"
-            )
+            raise ValueError(f"min_prefix_share = {self.min_prefix_share} cannot work: needs a share between 0 and 1")
 
 
 @dataclass(frozen=True)

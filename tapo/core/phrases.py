@@ -60,9 +60,7 @@ class Detector:
     def _candidates(self, text: str) -> list[tuple[str, re.Pattern[str]]]:
         # A plain substring test costs a hundredth of the pattern and rules nearly all phrases out.
         flat = " ".join(text.lower().replace("\u2019", "'").split())
-        return [
-            (phrase, pattern) for place, phrase, pattern in self._compiled if place == "patterns" or phrase in flat
-        ]
+        return [(phrase, pattern) for place, phrase, pattern in self._compiled if place == "patterns" or phrase in flat]
 
     @cached_property
     def _compiled(self) -> list[tuple[str, str, re.Pattern[str]]]:

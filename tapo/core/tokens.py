@@ -140,4 +140,3 @@ def _added_characters(ids: Sequence[int], low: int, high: int, tokenizer: Any) -
     if REPLACEMENT in piece:
         return len(decode(tokenizer, ids[:high])) - len(decode(tokenizer, ids[:low]))
     return len(piece) - (len(decode(tokenizer, context)) if context else 0)
-

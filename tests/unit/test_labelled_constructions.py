@@ -35,9 +35,9 @@ def test_the_shipped_constructions_are_distinct_varied_and_a_third_held_out(exam
     assert not {e.wrong for e in examples if e.held_out} & {e.wrong for e in examples if not e.held_out}
 
 
-def test_no_faulty_construction_passes_for_a_good_one(examples):
+def test_no_copy_leak_or_fresh_start_passes_for_a_good_construction(examples):
     counts = confusion(examples).counts
-    assert {own for own, told in counts if told == "good"} == {"good"}
+    assert {own for own, told in counts if told == "good"} <= {"good", "no_reflection"}
 
 
 @pytest.mark.parametrize("held_out", [False, True])
@@ -93,7 +93,10 @@ def test_precision_and_recall_are_of_verdicts_and_of_labels():
         ("[", "cannot be read"),
         ("{}", "got a dict, needs a list"),
         ("[{id: a, wrong: b, answers: [{label: odd}]}]", "a-0: label = 'odd', allowed are good, "),
-        ("[{id: a, language: en, kind: k, held_out: false, wrong: b, answers: [{label: good, after: x}]}]", "after = 'x'"),
+        (
+            "[{id: a, language: en, kind: k, held_out: false, wrong: b, answers: [{label: good, after: x}]}]",
+            "after = 'x'",
+        ),
         (
             "[{id: a, language: en, kind: k, held_out: false, wrong: b, answers: [{label: good, replace: [[x, y]]}]}]",
             "replace = 'x' does not stand in the rollout",

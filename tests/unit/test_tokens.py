@@ -93,7 +93,7 @@ def test_where_the_sibling_was_cut_off_the_wrong_rollouts_end_counts_and_then_th
 
 def test_padding_that_is_eos_ends_a_turn(byte_tokenizer):
     class Padded:
-        all_special_ids = [0]
+        all_special_ids = (0,)
         eos_token_id = pad_token_id = 0
 
     assert turn_end([5, 6, 0, 0], Padded) == [0]
@@ -101,7 +101,7 @@ def test_padding_that_is_eos_ends_a_turn(byte_tokenizer):
 
 def test_a_tokenizer_without_eos_is_told_in_a_sentence_unless_a_rollout_shows_the_end(byte_tokenizer):
     class Endless:
-        all_special_ids = [1]
+        all_special_ids = (1,)
         eos_token_id = None
         encode, decode = byte_tokenizer.encode, byte_tokenizer.decode
 
