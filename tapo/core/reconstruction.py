@@ -33,6 +33,10 @@ LEAST_STATEMENT = 12
 """Letters and digits that a kept text has at least, if there is anything in it to reflect on."""
 
 
+BEGINNING = 400
+"""Characters of the kept text in which those are counted."""
+
+
 @dataclass(frozen=True)
 class Spliced:
     """A constructed trajectory, ready to be trained as a response to the plain query.
@@ -183,7 +187,7 @@ def _can_be_wrong(kept: str, reflection: Opening) -> bool:
     An exclamation says so by itself; a sentence that merely denies something needs a whole clause, line or equation in
     front of it.
     """
-    words = sum(character.isalnum() for character in kept)
+    words = sum(character.isalnum() for character in kept[:BEGINNING])
     return words > 0 if reflection.exclaims else words >= LEAST_STATEMENT and bool(_STATED.search(kept))
 
 
