@@ -50,7 +50,7 @@ class ConstructionConfig:
     is asked for where a reflection opens the new text. Without one, little kept is a solution that starts over."""
     require_reflection: bool = False
     """True drops constructions in which no reflection is recognised at the splice point. By default they are trained
-    and counted in tapo/construct/without_reflection: recognition knows phrases of some twenty languages, and would
+    and counted in tapo/construct/without_reflection: recognition knows phrases of some thirty languages, and would
     drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
