@@ -11,6 +11,7 @@ CPU_REQUIREMENTS = [
 # `recipes` and `run_scripts` are links to the repository's `recipe/tapo` and `run_scripts`.
 PACKAGE_DATA = [
     "conf/tapo/*.yaml",
+    "core/data/*",
     "evaluation/data/*",
     "inspection/page.*",
     "py.typed",

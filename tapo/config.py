@@ -47,6 +47,13 @@ class ConstructionConfig:
     asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
     min_prefix_tokens: int = 1
     """Least number of tokens kept from the wrong rollout; 0 allows answers that start over."""
+    min_prefix_share: float = 0.1
+    """Least share of the wrong rollout's text that is kept, 0 to 1. An error may come early in a long attempt: no share
+    is asked for where a reflection opens the new text. Without one, little kept is a solution that starts over."""
+    require_reflection: bool = False
+    """True drops constructions in which no reflection is recognised at the splice point. By default they are trained
+    and counted in tapo/construct/without_reflection: recognition knows phrases of some thirty languages, and would
+    drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
     prompt: str | None = None
@@ -115,6 +122,8 @@ class TapoConfig:
         _require(construction.timeout_s > 0, "construction.timeout_s", construction.timeout_s, "needs seconds > 0")
         prefix = construction.min_prefix_tokens
         _require(prefix >= 0, "construction.min_prefix_tokens", prefix, "needs an integer >= 0")
+        share = construction.min_prefix_share
+        _require(0 <= share <= 1, "construction.min_prefix_share", share, "needs a share between 0 and 1")
         self.template()
 
     @classmethod

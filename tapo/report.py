@@ -42,6 +42,9 @@ class GroupReport:
     construct_s: float = 0.0
     prefix_fraction_sum: float = 0.0
     """Over spliced constructions: kept tokens over the wrong rollout's."""
+    without_reflection: int = 0
+    """Spliced constructions in which no reflection was recognised; a full reconstruction has none by its nature and
+    does not count."""
     funnel: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)

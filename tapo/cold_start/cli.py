@@ -31,6 +31,12 @@ def build(
     attempts: Annotated[int, typer.Option(help="Tries a query; the first good one wins.")] = 4,
     max_response_tokens: Annotated[int, typer.Option(help="Of a trajectory.")] = 8192,
     min_prefix_tokens: Annotated[int, typer.Option(help="Least tokens kept of the wrong response.")] = 1,
+    min_prefix_share: Annotated[
+        float, typer.Option(help="Least share kept of the wrong response where no reflection follows.")
+    ] = 0.1,
+    require_reflection: Annotated[
+        bool, typer.Option(help="Drop trajectories in which no reflection is recognised.")
+    ] = True,
     max_tokens: Annotated[int, typer.Option(help="Of an answer to the construction prompt.")] = 12_288,
     max_model_len: Annotated[int, typer.Option(help="Of construction prompt and answer together.")] = 32_768,
     temperature: Annotated[float, typer.Option(help="Of answers to the construction prompt.")] = 1.0,
@@ -67,7 +73,16 @@ def build(
             sampling=Sampling(temperature, 1.0, max_tokens),
             max_model_len=max_model_len,
             template_kwargs=options.template_kwargs(template),
-            limits=Limits(n_pos, n_neg, attempts, max_response_tokens, min_prefix_tokens, threshold),
+            limits=Limits(
+                n_pos,
+                n_neg,
+                attempts,
+                max_response_tokens,
+                min_prefix_tokens,
+                threshold,
+                min_prefix_share,
+                require_reflection,
+            ),
             recipe=Recipe(sft, ift, plain_share, val_share, seed),
             prompt_file=prompt_file,
             answers=answers,

@@ -8,7 +8,7 @@ from typing import Any
 from tapo.cold_start.actor import Actor, Request, RequestDoesNotFit
 from tapo.cold_start.records import INELIGIBLE, KEPT, Record
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import ConstructionError, parse_construction, splice
+from tapo.core.reconstruction import ConstructionError, parse_construction, splice, turn_end, visible_answer
 from tapo.core.selection import select_candidates
 from tapo.data.rollouts import QueryRollouts
 from tapo.generation.engine import derived_seed
@@ -25,11 +25,15 @@ class Limits:
     response_length: int = 8192
     min_prefix_tokens: int = 1
     threshold: float = 0.5
+    min_prefix_share: float = 0.1
+    require_reflection: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_pos", "n_neg", "attempts", "response_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} cannot work: needs an integer >= 1")
+        if not 0 <= self.min_prefix_share <= 1:
+            raise ValueError(f"min_prefix_share = {self.min_prefix_share} cannot work: needs a share between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,10 @@ class ConstructionTask:
             self.tokenizer,
             max_length=self.limits.response_length,
             min_prefix_tokens=self.limits.min_prefix_tokens,
+            min_prefix_share=self.limits.min_prefix_share,
+            require_reflection=self.limits.require_reflection,
             wrong_text=wrong,
+            end_ids=turn_end(rollouts.response_ids[pair[1]], self.tokenizer),
         )
         score = await self.scorer.score(
             response=spliced.prefix + spliced.reflection + spliced.correction, **rollouts.scoring
@@ -125,7 +132,7 @@ class ConstructionTask:
             raise RejectedError("wrong_answer")
         return {
             "request": messages,
-            "answer": answer.strip(),
+            "answer": visible_answer(answer).strip(),
             "prefix": spliced.prefix,
             "reflection": spliced.reflection,
             "correction": spliced.correction,

@@ -93,6 +93,37 @@ def reflections(
     print_agreement(chosen, read_labelled(labelled or LABELLED_EXAMPLES), console)
 
 
+@app.command()
+def constructions(
+    labelled: Annotated[
+        Path | None, typer.Option(help="Hand-labelled constructions in place of those that ship.")
+    ] = None,
+    disagreements: Annotated[bool, typer.Option("--disagreements", help="Show where the splicer disagrees.")] = False,
+) -> None:
+    """How far the splicer agrees with hand-labelled constructions; held-out ones apart."""
+    from tapo.evaluation.constructions import (
+        LABELLED_CONSTRUCTIONS,
+        LABELS,
+        confusion,
+        leak_confusion,
+        read_constructions,
+        table,
+        verdict,
+    )
+
+    examples = read_constructions(labelled or LABELLED_CONSTRUCTIONS)
+    for held_out, title in ((False, "tuned on"), (True, "held out")):
+        part = [example for example in examples if example.held_out is held_out]
+        if part:
+            typer.echo(f"constructions, {title}\n\n{table(confusion(part), LABELS)}\n")
+        if labelled is None:
+            typer.echo(f"sentences, {title}\n\n{table(leak_confusion(held_out), ('leak', 'clean'))}\n")
+    if disagreements:
+        for example in examples:
+            if (told := verdict(example)) != example.label:
+                typer.echo(f"{example.id}: {example.label}, told {told}\n{example.reconstruction}\n")
+
+
 @plot_app.command()
 def plot(
     runs: Annotated[

@@ -13,7 +13,15 @@ from verl.utils.tokenizer import normalize_token_ids
 
 from tapo.config import TapoConfig
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import ConstructionError, Spliced, decode, parse_construction, response_text, splice
+from tapo.core.reconstruction import (
+    ConstructionError,
+    Spliced,
+    decode,
+    parse_construction,
+    response_text,
+    splice,
+    turn_end,
+)
 from tapo.core.selection import select_candidates
 from tapo.report import GroupReport, RejectedError
 from tapo.rollout.group import Group, Rollout
@@ -73,6 +81,7 @@ class Constructor:
         self.score = score
         self.limits = limits
         self.chat_template_kwargs = dict(chat_template_kwargs)
+        self._warned_of_thinking = False
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""
@@ -134,19 +143,7 @@ class Constructor:
         report.generated_tokens += len(token_output.token_ids)
         attempt.answer = decode(self.tokenizer, token_output.token_ids)
         attempt.answer_fields = token_output.extra_fields
-        reconstruction = parse_construction(attempt.answer).reconstruction
-        report.funnel["parsed"] += 1
-        attempt.spliced = splice(
-            attempt.wrong.output.response_ids,
-            reconstruction,
-            self.tokenizer,
-            max_length=self.limits.response_length,
-            min_prefix_tokens=self.config.construction.min_prefix_tokens,
-            keep_prefix=self.config.keep_prefix,
-            wrong_text=attempt.wrong_text,
-        )
-        report.funnel["spliced"] += 1
-        report.prefix_fraction_sum += attempt.spliced.prefix_length / len(attempt.wrong.output.response_ids)
+        attempt.spliced = self._splice(attempt, report)
 
         attempt.output = constructed_output(attempt)
         await self.score(attempt.output, attempt.wrong.fields)
@@ -156,6 +153,43 @@ class Constructor:
         elif self.config.contrast == "none":
             raise RejectedError("wrong_answer")
         attempt.outcome = "trained"
+
+    def _splice(self, attempt: Attempt, report: GroupReport) -> Spliced:
+        """The answer as a trajectory.
+
+        Raises:
+            ConstructionError: the answer cannot be parsed or spliced.
+        """
+        answer = parse_construction(attempt.answer)
+        report.funnel["parsed"] += 1
+        if answer.thought:
+            self._warn_of_thinking()
+        options = self.config.construction
+        spliced = splice(
+            attempt.wrong.output.response_ids,
+            answer.reconstruction,
+            self.tokenizer,
+            max_length=self.limits.response_length,
+            min_prefix_tokens=options.min_prefix_tokens,
+            min_prefix_share=options.min_prefix_share,
+            require_reflection=options.require_reflection,
+            keep_prefix=self.config.keep_prefix,
+            wrong_text=attempt.wrong_text,
+            end_ids=turn_end(attempt.correct.output.response_ids, self.tokenizer),
+        )
+        report.funnel["spliced"] += 1
+        report.prefix_fraction_sum += spliced.prefix_length / len(attempt.wrong.output.response_ids)
+        report.without_reflection += int(self.config.keep_prefix and not spliced.has_reflection)
+        return spliced
+
+    def _warn_of_thinking(self) -> None:
+        if not self._warned_of_thinking:
+            self._warned_of_thinking = True
+            logger.warning(
+                "the actor thinks before it answers the construction prompt (what stands before </think> is ignored): "
+                "thinking takes from construction.max_tokens; where the chat template can turn it off, do so, say with "
+                "+data.apply_chat_template_kwargs.enable_thinking=false"
+            )
 
     def _prompt_ids(self, attempt: Attempt) -> list[int]:
         """The construction prompt as token ids, never truncated."""

@@ -46,6 +46,7 @@ def step_metrics(report: GroupReport, steps: list[RefStep]) -> dict[str, float]:
     }
     metrics |= {f"tapo/construct/{stage}": report.funnel[stage] for stage in FUNNEL}
     metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS + ROLLOUT_REASONS}
+    metrics["tapo/construct/without_reflection"] = report.without_reflection
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
     metrics["tapo/tokens/construct_trained"] = sum(int(step.rows.mask_NT.sum()) for step in steps)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tapo.core.reconstruction import splice
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "arithmetic"
 sys.path.insert(0, str(EXAMPLE))
 
@@ -138,6 +140,19 @@ def test_reference_constructions_keep_the_prefix_through_the_first_error():
         assert trajectory[end:].startswith("Wait, ")
         assert task.final_answer(trajectory) == problem.answer
         assert task.construction_fault(problem, wrong, task.construction(problem, wrong, problem.solution)) is None
+
+
+def test_reference_constructions_are_spliced_behind_the_first_error_with_their_reflection(tokenizer):
+    for seed in SEEDS:
+        problem, wrong, rng = draw(seed)
+        last_line = problem.solution.replace(f"{{{problem.answer}}}", "{0}")
+        for attempt in (wrong, seed_rollouts.reflective_but_wrong(problem, rng), last_line):
+            text = task.micro_reflective(problem, attempt)
+            ids = [*tokenizer.encode(attempt, add_special_tokens=False), tokenizer.eos_token_id]
+            spliced = splice(ids, text, tokenizer, max_length=500, require_reflection=True)
+            kept = attempt[: task.first_mistake(problem, attempt).end].rstrip("\n")
+            assert spliced.text == text and spliced.prefix.rstrip("\n") == kept
+            assert spliced.ids[: spliced.prefix_length] == ids[: spliced.prefix_length]
 
 
 @pytest.mark.parametrize(

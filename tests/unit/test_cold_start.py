@@ -20,7 +20,7 @@ from tapo.data.rollouts import QueryRollouts
 from tapo.data.store import RolloutStore, StoreMismatch
 from tapo.generation.engine import Sample, Sampling
 from tapo.generation.scoring import Scorer
-from tests.unit.test_construction import ANSWER, QUERY, RECONSTRUCTION, RIGHT, TEMPLATE, WRONG
+from tests.unit.test_construction import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, TEMPLATE, WRONG
 
 
 @pytest.fixture
@@ -65,6 +65,27 @@ def test_the_first_good_attempt_wins_and_the_ones_before_it_are_counted(tokenize
     own = tokenizer.encode(WRONG, add_special_tokens=False)
     assert record.wrong_tokens == len(own) + 1 and 0 < record.prefix_tokens < len(own)
     assert len({request.seed for request in actor.requests}) == len(actor.requests) == 4
+
+
+def test_a_correction_without_a_reflection_is_kept_only_where_that_is_allowed(tokenizer):
+    assert construct(tokenizer, Script(SILENT), rollouts(tokenizer), attempts=1).outcome == "no_reflection"
+    kept = construct(tokenizer, Script(SILENT), rollouts(tokenizer), require_reflection=False)
+    assert kept.outcome == KEPT and "Wait" not in kept.trajectory
+
+
+def test_an_answer_that_starts_over_is_kept_only_where_that_is_allowed(tokenizer):
+    over = ANSWER.replace(RECONSTRUCTION, "Step one leaves 84, less 39 are \\boxed{45}")
+    options = {"attempts": 1, "require_reflection": False, "min_prefix_share": 0.2}
+    assert construct(tokenizer, Script(over), rollouts(tokenizer), **options).outcome == "prefix_too_short"
+    options |= {"min_prefix_share": 0.0}
+    assert construct(tokenizer, Script(over), rollouts(tokenizer), **options).outcome == KEPT
+    with pytest.raises(ValueError, match=r"min_prefix_share = 2 cannot work: needs a share between 0 and 1"):
+        Limits(min_prefix_share=2)
+
+
+def test_thinking_in_front_of_an_answer_is_not_learned(tokenizer):
+    record = construct(tokenizer, Script(f"<think><analysis>?</think>\n\n{ANSWER}"), rollouts(tokenizer))
+    assert (record.outcome, record.answer, record.trajectory) == (KEPT, ANSWER, RECONSTRUCTION)
 
 
 def test_attempts_are_bounded_and_a_query_without_a_good_one_keeps_its_plain_response(tokenizer):

@@ -1,6 +1,7 @@
 """A group's constructions, with a scripted engine in place of the actor."""
 
 import asyncio
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -114,6 +115,49 @@ def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
     assert output.response_logprobs == [0.0] * len(output.response_ids)
     assert output.extra_fields["min_global_steps"] == 4 and output.extra_fields["max_global_steps"] == 3
     assert source.reward_score == 0.0 and source.extra_fields["reward_extra_info"] == {"acc": 0}
+
+
+def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    group = settled_group(tokenizer)
+    for settled in group.rollouts:
+        if settled.output.reward_score == 1.0:
+            settled.output.response_ids[-1] = end
+    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert {attempt.output.response_ids[-1] for attempt in attempts} == {end}
+
+
+SILENT = ANSWER.replace("Wait, 84-39 is not 55.\nStep 2: 84-39=45\n", "So the subtraction leaves forty-five of them.\n")
+
+
+def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one_is_required(tokenizer):
+    attempts, report = run(constructor(tokenizer, Engine(tokenizer, SILENT)), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and report.without_reflection == 4
+    required = {"require_reflection": True, "timeout_s": 0.5}
+    _, report = run(constructor(tokenizer, Engine(tokenizer, SILENT), construction=required), settled_group(tokenizer))
+    assert report.rejected == {"no_reflection": 4} and report.without_reflection == 0
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
+    assert report.without_reflection == 0
+
+
+def test_an_answer_that_starts_over_keeps_too_little(tokenizer):
+    over = "<analysis>a</analysis><reconstruction>Subtracting 39 from 84 leaves 45. \\boxed{45}</reconstruction>"
+    _, report = run(constructor(tokenizer, Engine(tokenizer, over)), settled_group(tokenizer))
+    assert report.rejected == {"prefix_too_short": 4}
+
+
+def test_thinking_is_read_over_and_said_once(tokenizer, caplog):
+    engine = Engine(tokenizer, f"<think>I write <analysis> and <reconstruction>.</think>{ANSWER}")
+    builder = constructor(tokenizer, engine)
+    for _ in range(2):
+        attempts, _ = run(builder, settled_group(tokenizer))
+        assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
+    assert [record.message for record in caplog.records if "thinks before" in record.message] == [
+        record.message for record in caplog.records
+    ]
+    assert len(caplog.records) == 1
 
 
 def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_temperature(tokenizer):

@@ -34,6 +34,16 @@ def test_a_report_is_printed_and_written(run, tmp_path):
     assert (tmp_path / "report" / "report.json").exists()
 
 
+def test_constructions_shows_the_agreement_and_on_wish_the_disagreements(tmp_path):
+    output = invoke("eval", "constructions").output
+    assert output.count("| good |") == 2 and output.count("| leak |") == 4 and "told" not in output.split("|")[-1]
+    answers = "answers: [{label: good, then: ' Yes.'}]"
+    own = f"[{{id: a, language: en, kind: k, held_out: true, wrong: '1+1=3, so 3.', {answers}}}]"
+    (tmp_path / "own.yaml").write_text(own)
+    output = invoke("eval", "constructions", "--labelled", tmp_path / "own.yaml", "--disagreements").output
+    assert "| good | 1 | - | 0.00 | 1 no_reflection |" in output and "a-0: good, told no_reflection" in output
+
+
 def test_reflections_shows_matches_and_the_agreement(run):
     result = invoke("eval", "reflections", run, "--limit", 10)
     assert result.exit_code == 0

@@ -147,9 +147,19 @@ def test_an_answer_that_starts_over_has_no_prefix(byte_tokenizer):
     assert reason(byte_tokenizer, GOOD, min_prefix_tokens=400) == "prefix_too_short"
 
 
-def test_a_splice_point_at_the_very_end_is_rejected(byte_tokenizer):
-    assert reason(byte_tokenizer, WRONG) == "splice_at_end"
-    assert reason(byte_tokenizer, WRONG + "\nWait, that is not right.\n" + CORRECTION) == "splice_at_end"
+@pytest.mark.parametrize("behind", ["", "\n", "  \n\n", ".", "\n```"])
+def test_a_copy_of_the_whole_rollout_with_nothing_behind_it_is_rejected(byte_tokenizer, behind):
+    assert reason(byte_tokenizer, WRONG + behind) == "splice_at_end"
+
+
+@pytest.mark.parametrize("behind", ["", "\n", " \n\n"])
+def test_an_error_in_the_last_line_is_reflected_on_behind_the_whole_rollout(byte_tokenizer, behind):
+    own = encode(byte_tokenizer, WRONG + behind)
+    new = "\n\nWait, 55+7 is 62, but 84-39 is 45, so the result is \\boxed{52}"
+    spliced = run(byte_tokenizer, WRONG + new, [*own, byte_tokenizer.eos_token_id], require_reflection=True)
+    assert spliced.text == WRONG + new and spliced.prefix.rstrip() == WRONG
+    assert spliced.ids[: spliced.prefix_length] == own[: spliced.prefix_length]
+    assert spliced.prefix_length >= len(encode(byte_tokenizer, WRONG)) - 1
 
 
 def test_an_answer_that_stops_inside_the_copy_has_nothing_new(byte_tokenizer):

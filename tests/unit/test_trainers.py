@@ -280,7 +280,7 @@ def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_toke
     assert trainer.seen["advantage"] == [batch_of().keys]
 
     metrics = {}
-    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5)
+    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3)
     report.funnel.update(attempted=4, parsed=3, spliced=2, correct=2, trained=2)
     report.rejected.update(bad_format=1, leak=1)
     refs.tags[0][REPORT_TAG] = report.to_tag()
@@ -294,6 +294,7 @@ def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_toke
         "tapo/construct/rejected/leak": 1,
         "tapo/construct/rejected/too_long": 0,
         "tapo/construct/prefix_fraction/mean": 0.25,
+        "tapo/construct/without_reflection": 3,
         "tapo/tokens/construct_generated": 50,
         "tapo/tokens/construct_trained": 3,
         "tapo/ref/dead_groups": 0,

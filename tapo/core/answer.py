@@ -1,0 +1,78 @@
+"""The actor's tagged answer to the construction prompt."""
+
+import re
+from dataclasses import dataclass
+
+from tapo.core.rejection import ConstructionError
+
+
+@dataclass(frozen=True)
+class Construction:
+    """The two parts of the actor's tagged answer."""
+
+    analysis: str
+    reconstruction: str
+    thought: bool = False
+    """Whether a closed block of thinking stood in front."""
+
+
+_OPEN_ANALYSIS = re.compile(r"<analysis>", re.IGNORECASE)
+# What may stand between the blocks: white space, rules, fences, emphasis, and one heading of the second block.
+_JOINT = re.compile(
+    r"""</analysis>
+    (?:\s|[*_`~-]|xml\b)*
+    (?:(?:\#{1,6}\ *)?reconstruct(?:ion|ed[^\n<]{0,40}):?(?:\s|[*_`~:-]|xml\b)*)?
+    (?<![*_`])(?P<mark>[*_`]*)<reconstruction>""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_CLOSE = re.compile(r"</reconstruction>", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:analysis|reconstruction)>", re.IGNORECASE)
+_THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+
+
+def parse_construction(text: str) -> Construction:
+    """Read `<analysis>...</analysis>` followed by `<reconstruction>...</reconstruction>` (TAPO, section 3.3).
+
+    Text around the two blocks is ignored, thinking in front of them too, whatever tags it quotes, and so are tags
+    quoted in the analysis. Tags may be in bold or in code, the blocks in a code fence. One newline after the opening
+    reconstruction tag and one before the closing one belong to the tags.
+
+    Raises:
+        ConstructionError: "bad_format" if a tag is missing, repeated or out of order, or the reconstruction is blank.
+    """
+    text, thought = _behind_thought(text)
+    joints = list(_JOINT.finditer(text))
+    if len(joints) != 1:
+        detail = "the tags are missing or out of order" if not joints else "the blocks are repeated"
+        raise ConstructionError("bad_format", detail)
+    joint = joints[0]
+    opened = _OPEN_ANALYSIS.search(text, 0, joint.start())
+    closed = _CLOSE.search(text, joint.end())
+    if opened is None or closed is None:
+        raise ConstructionError("bad_format", f"{'<analysis>' if opened is None else '</reconstruction>'} is missing")
+    body = text[joint.end() : closed.start()]
+    if _TAG.search(body) or _TAG.search(text, closed.end()):
+        raise ConstructionError("bad_format", "each tag must appear once behind the analysis")
+    if mark := joint["mark"]:
+        body = body.removeprefix(mark).removesuffix(mark)
+    reconstruction = body.removeprefix("\n").removesuffix("\n")
+    if not reconstruction.strip():
+        raise ConstructionError("bad_format", "the reconstruction is blank")
+    return Construction(text[opened.end() : joint.start()].strip(), reconstruction, thought)
+
+
+def visible_answer(text: str) -> str:
+    """The answer without the thinking in front of it."""
+    return _behind_thought(text)[0]
+
+
+def _behind_thought(text: str) -> tuple[str, bool]:
+    """The text behind the last end of thinking that an answer follows, and whether there is one.
+
+    A rollout that thinks holds such an end itself, and so does its copy inside the reconstruction: an answer must
+    still begin behind it.
+    """
+    for end in reversed(list(_THOUGHT_END.finditer(text))):
+        if _JOINT.search(text, end.end()):
+            return text[end.end() :], True
+    return text, False
