@@ -197,6 +197,7 @@ BESIDE_TRAINING: dict[str, tuple[Claim, ...]] = {
     "verl.utils.import_utils:load_extern_object": (called(2),),
     "verl.utils.dataset.dataset_utils:DatasetPadMode": (says("NO_PADDING ="),),
     "verl.utils.dataset.multiturn_sft_dataset:MultiTurnSFTDataset.__getitem__": (overridden("self", "item"),),
+    "verl.utils.dataset.multiturn_sft_dataset:MultiTurnSFTDataset._read_files_and_process": (overridden("self"),),
     "verl.experimental.reward_loop.reward_manager.naive:NaiveRewardManager.run_single": (overridden("self", "data"),),
     "verl.plugin.platform:PlatformBase": (),
     "verl.plugin.platform:PlatformRegistry": (),

@@ -7,6 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tapo.compatibility import check_contract
 from tapo.config import ConfigError, TapoConfig
 from tapo.context import context_report
 
@@ -169,15 +170,17 @@ class CheckBeforeRay(Callback):
     """Hydra callback of the `tapo` config group: a run that cannot work stops before Ray starts."""
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the composed config, and that this process carries the plugin.
+        """Check the composed config, that this process carries the plugin, and that verl is what it was written for.
 
         Raises:
-            SystemExit: with the sentence of the `ConfigError` (see `check_run`), or of the `RuntimeError` if verl has
-                not loaded the plugin. Hydra turns any other exception of a callback into a warning and goes on.
+            SystemExit: with the sentence of the `ConfigError` (see `check_run`), of the `RuntimeError` if verl has
+                not loaded the plugin, or of the `ContractError` (see `check_contract`). Hydra turns any other
+                exception of a callback into a warning and goes on.
         """
         from tapo.plugin import assert_registered
 
         try:
+            check_contract()
             assert_registered()
             check_run(config)
         except (ConfigError, RuntimeError) as error:

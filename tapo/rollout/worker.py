@@ -174,6 +174,7 @@ def _record(attempt: Attempt, group: Group, step: int, key: str, tokenizer: Any)
         "correct_session": attempt.correct.session_id,
         "correct": attempt.correct_text,
         "answer": attempt.answer,
+        "has_reflection": spliced.has_reflection if spliced else None,
         "prefix": spliced.prefix if spliced else None,
         "reflection": spliced.reflection if spliced else None,
         "correction": spliced.correction if spliced else None,
