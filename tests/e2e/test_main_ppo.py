@@ -193,7 +193,7 @@ def test_the_colocated_asynchronous_mode_constructs_and_shows_trajectories_in_th
         tmp_path,
         data,
         "trainer.total_training_steps=2",
-        "trainer.v1.trainer_mode=tapo_colocate_async",
+        "trainer.v1.trainer_mode=colocate_async",
         "trainer.logger=[console,file,tensorboard]",
         "algorithm.tapo.log_trajectories_every=2",
         "algorithm.tapo.log_trajectories=3",
@@ -220,7 +220,7 @@ def test_switched_off_it_is_grpo(tmp_path, data):
     [
         ("algorithm.tapo.n_poz=1", "algorithm.tapo.n_poz = 1 cannot work"),
         ("algorithm.tapo.n_neg=8", "actor_rollout_ref.rollout.n = 8 cannot work"),
-        ("algorithm.rollout_correction.bypass_mode=true", "bypass_mode = True cannot work"),
+        ("algorithm.adv_estimator=gae", "adv_estimator = 'gae' cannot work"),
     ],
 )
 def test_what_cannot_work_stops_before_ray_starts(tmp_path, data, override, sentence):
