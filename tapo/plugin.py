@@ -1,10 +1,13 @@
 """What verl loads at import, in every process, through the entry point group `verl.plugins`."""
 
 import importlib
+import logging
 from types import ModuleType
 
 from tapo.platforms import cpu
 from tapo.platforms.post_import import when_imported
+
+logger = logging.getLogger(__name__)
 
 
 def _register_estimator(module: ModuleType) -> None:
@@ -12,7 +15,12 @@ def _register_estimator(module: ModuleType) -> None:
 
 
 def _register_trainers(module: ModuleType) -> None:
-    importlib.import_module("tapo.trainer.trainers")
+    try:
+        importlib.import_module("tapo.trainer.trainers")
+    except ImportError as error:
+        # A verl that has moved what the variants extend: runs without TAPO are none of our business, and one with it
+        # is stopped by `tapo.compatibility.check_contract`.
+        logger.warning("TAPO cannot extend the trainers of this verl: %s", error)
 
 
 # Most processes train nothing, so nothing heavy is imported before verl itself imports the registries.

@@ -21,6 +21,7 @@ from verl.workers.utils.padding import response_to_nested
 
 from tapo import transfer
 from tapo.cluster import check_cluster
+from tapo.compatibility import check_contract
 from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.dump import JsonLines
@@ -57,6 +58,7 @@ class TapoTrainer:
     actor_worker_cls: type = TapoActorRolloutRefWorker
 
     def __init__(self: Any, config: DictConfig):
+        check_contract()
         self.tapo = prepare_run(config)
         check_cluster()
         self._ref_steps: list[RefStep] = []
