@@ -46,9 +46,16 @@ def turn_end(ids: Sequence[int], tokenizer: Any) -> list[int]:
     return [] if first == [padding] and padding != tokenizer.eos_token_id else first
 
 
+def turn_end_ids(tokenizer: Any) -> frozenset[int]:
+    """The tokens that may end a response: the special ones, and the one by which the chat template ends a turn."""
+    return frozenset(tokenizer.all_special_ids).union(
+        _template_end(tokenizer, getattr(tokenizer, "chat_template", None))
+    )
+
+
 def _end(ids: Sequence[int], tokenizer: Any) -> int:
     """How many ids stand in front of the special tokens at the end."""
-    ends = {*tokenizer.all_special_ids, *_template_end(tokenizer, getattr(tokenizer, "chat_template", None))}
+    ends = turn_end_ids(tokenizer)
     length = len(ids)
     while length and ids[length - 1] in ends:
         length -= 1

@@ -13,6 +13,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from tapo import transfer
 from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
+from tapo.core.tokens import turn_end_ids
 from tapo.dump import JsonLines
 from tapo.report import GroupReport
 from tapo.rollout.construction import Attempt, Constructor, Limits
@@ -41,7 +42,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             self._tapo.reward_threshold,
             self._tapo.correct_key,
             rollout.response_length,
-            frozenset(self.tokenizer.all_special_ids),
+            turn_end_ids(self.tokenizer),
         )
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
