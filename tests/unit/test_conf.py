@@ -97,7 +97,7 @@ OTHERS = [
 ]
 
 
-def launch_lines(seed=8, number=56):
+def launch_lines(seed=8, number=28):
     """Launch lines as users write them: each value of each setting in at least one, else drawn at random."""
     settings = {
         "algorithm.adv_estimator": [*ESTIMATORS, "tapo"],
@@ -155,7 +155,7 @@ def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, m
     assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
 
 
-@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "multirun"])
+@pytest.mark.parametrize("flags", [[], pytest.param(["-m"], marks=pytest.mark.e2e)], ids=["run", "multirun"])
 def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
     script = tmp_path / "app.py"
     script.write_text(

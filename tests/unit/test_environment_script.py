@@ -66,6 +66,7 @@ def test_without_an_answer_pips_own_indexes_serve_and_nothing_is_said_of_it(sour
     assert "traceback" not in output
 
 
+@pytest.mark.e2e  # the seconds that it waits for
 def test_an_index_that_hangs_is_given_up_after_seconds(source, tmp_path):
     started = os.times().elapsed
     _, calls = source(INDEX="hangs", TORCH_CPU_INDEX="http://localhost:9/cpu")
