@@ -155,7 +155,8 @@ def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, m
     assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
 
 
-@pytest.mark.parametrize("flags", [[], pytest.param(["-m"], marks=pytest.mark.e2e)], ids=["run", "multirun"])
+@pytest.mark.e2e  # two launches of verl's imports
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "multirun"])
 def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
     script = tmp_path / "app.py"
     script.write_text(
