@@ -166,29 +166,39 @@ def _check_new_text(wrong: str, new: str, split: int, min_share: float) -> bool:
     Raises:
         ConstructionError: the new text is an edited copy, or a solution that starts over.
     """
-    begin = _word_begin(new, split)
+    # A number that is cut short is as much another one as a number that goes on otherwise.
+    begin = _word_begin(wrong if wrong[split : split + 1].isdigit() else new, split)
     reflection = opening_reflection(new[:begin], new[begin:], wrong[begin:])
-    if reflection is None and tracks(new[split:], wrong[split:]):
+    if reflection is None and tracks(new[begin:], wrong[begin:]):
         raise ConstructionError("not_verbatim", f"edited at character {split}, then goes on like the rollout")
     kept = new[: begin + min(reflection.start, 0)] if reflection else new[:split]
-    if reflection and _can_be_wrong(kept, reflection):
+    if reflection and _can_be_wrong(kept, new[begin : begin + max(reflection.start, 0)], reflection):
         return True
-    if len(kept) < min_share * len(wrong):
+    # What exclaims with nothing in front of it to be about takes back an error that the rollout never made.
+    invented = reflection is not None and reflection.exclaims and min_share > 0
+    if invented or len(kept) < min_share * len(wrong):
         raise ConstructionError("prefix_too_short", f"{len(kept)} of {len(wrong)} characters kept, then it starts over")
     return reflection is not None
 
 
-_STATED = re.compile(r"[.!?:,;](?=\s|\Z)|[。！？，：=\n]")
+_STATED = re.compile(r"[.!?](?=\s|\Z)|[。！？=\n]")
+_CLAUSE = re.compile(r"[:,;](?=\s|\Z)|[，：]")
 
 
-def _can_be_wrong(kept: str, reflection: Opening) -> bool:
+def _can_be_wrong(kept: str, lead: str, reflection: Opening) -> bool:
     """Whether the kept text states something that the reflection can be about.
 
-    An exclamation says so by itself; a sentence that merely denies something needs a whole clause, line or equation in
-    front of it.
+    An exclamation needs a sentence, a line or an equation in front of it, or some words; where new words stand between
+    (`lead`), these may be what it is about, and only a statement will do. A sentence that merely denies something needs
+    a clause and some words.
     """
     words = sum(character.isalnum() for character in kept[:BEGINNING])
-    return words > 0 if reflection.exclaims else words >= LEAST_STATEMENT and bool(_STATED.search(kept))
+    stated = bool(_STATED.search(kept))
+    if not reflection.exclaims:
+        return words >= LEAST_STATEMENT and (stated or bool(_CLAUSE.search(kept)))
+    if any(character.isalnum() for character in lead):
+        return stated
+    return words > 0 and (stated or words >= LEAST_STATEMENT)
 
 
 _WORD_END = re.compile(r"[^\W\u2e80-\ud7ff]{1,24}\Z")

@@ -37,13 +37,14 @@ def describe(metrics: dict[str, Any]) -> str:
     """What is worth a glance at each step."""
     parts = []
     for name, key in (("loss", "train/loss"), ("validation loss", "val/loss"), ("reward", "critic/score/mean")):
-        if key in metrics:
+        # A NaN is written as null: the loss of a validation set smaller than a batch, say.
+        if metrics.get(key) is not None:
             parts.append(f"{name} {metrics[key]:.3f}")
     if "tapo/construct/attempted" in metrics:
         trained, attempted = metrics["tapo/construct/trained"], metrics["tapo/construct/attempted"]
         parts.append(f"constructed {trained:.0f} of {attempted:.0f}")
     accuracy = [value for key, value in metrics.items() if key.startswith("val-core/") and "/acc/mean@" in key]
-    if accuracy:
+    if accuracy and accuracy[0] is not None:
         parts.append(f"held-out accuracy {accuracy[0]:.3f}")
     return ", ".join(parts)
 

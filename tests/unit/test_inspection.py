@@ -120,6 +120,10 @@ def test_help_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_loss_that_is_no_number_is_left_out_of_the_line():
+    assert watch.describe({"train/loss": 0.5, "val/loss": None}) == "loss 0.500"
+
+
 def test_a_watched_command_shows_its_steps_and_a_failure_its_log(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     line = json.dumps({"step": 1, "data": {"critic/score/mean": 0.25}})

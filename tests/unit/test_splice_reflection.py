@@ -159,3 +159,23 @@ def test_words_follow_a_text_whatever_its_numbers():
     assert follows("45.", "55. Next")
     assert not follows("That is ten too many. ", "so she pays 55 dollars and leaves")
     assert not follows("...", "... and so on")
+
+
+STEPS = "Step 1: 97+16=78\nStep 2: 78-25=53\n\\boxed{53}"
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "Step 1: 9-4=2\nWait, 9-4 is not 2.\nStep 1: 97+16=113\nStep 2: 113-25=88\n\\boxed{88}",
+        "Step 1: Wait, 97+16 is not 78.\nStep 1: 97+16=113\nStep 2: 113-25=88\n\\boxed{88}",
+    ],
+    ids=["an error that the rollout never made", "nothing stated"],
+)
+def test_a_reflection_needs_a_statement_of_the_rollouts_own_to_be_about(new):
+    assert reason(new, STEPS) == "prefix_too_short" or reason(new, STEPS) == "not_verbatim"
+
+
+def test_a_first_step_is_enough_to_reflect_on():
+    new = "Step 1: 97+16=78\nWait, 97+16 is not 78.\nStep 1: 97+16=113\nStep 2: 113-25=88\n\\boxed{88}"
+    assert run(new, STEPS).prefix == "Step 1: 97+16=78\n"
