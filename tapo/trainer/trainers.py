@@ -62,6 +62,7 @@ class TapoTrainer:
         self.tapo = prepare_run(config)
         check_cluster()
         self._ref_steps: list[RefStep] = []
+        self._warned_of_nothing = False
         self._trained_dump = JsonLines(self.tapo.dump_dir, "trained")
         super().__init__(config)
 
@@ -197,7 +198,9 @@ class TapoTrainer:
             return
         if without := [reason for reason in report.left_alone if reason.startswith(NO_CORRECT_KEY)]:
             raise ConfigError("algorithm.tapo.correct_key", self.tapo.correct_key, without[0])
-        logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
+        if not self._warned_of_nothing:
+            self._warned_of_nothing = True
+            logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
 
     def _log_trajectories(self: Any, batch: KVBatchMeta) -> None:
         """Show some of the step's constructed rows in the run's trackers; a step without any logs none."""
