@@ -38,6 +38,8 @@ class GroupReport:
     eligible: int = 0
     unsupported: int = 0
     """Groups with a session that construction does not cover."""
+    usable: int = 1
+    """Groups with a session that it does."""
     generated_tokens: int = 0
     construct_s: float = 0.0
     prefix_fraction_sum: float = 0.0
@@ -65,7 +67,7 @@ class GroupReport:
     @classmethod
     def total_of(cls, reports: Iterable["GroupReport"]) -> "GroupReport":
         """The sum over groups; zero for none."""
-        result = cls(total=0)
+        result = cls(total=0, usable=0)
         for report in reports:
             for name, value in vars(report).items():
                 setattr(result, name, getattr(result, name) + value)

@@ -103,7 +103,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             await transfer.tag_row(key, {REPORT_TAG: report.to_tag()})
 
     async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
-        report.unsupported = int(bool(group.left_alone))
+        report.unsupported, report.usable = int(bool(group.left_alone)), int(bool(group.rollouts))
         report.left_alone = group.left_alone
         self._warn_once(group.left_alone)
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)

@@ -194,7 +194,7 @@ class TapoTrainer:
         Raises:
             ConfigError: no reward says what `correct_key` asks for.
         """
-        if not report.total or report.unsupported < report.total:
+        if report.usable or not report.left_alone:
             return
         if without := [reason for reason in report.left_alone if reason.startswith(NO_CORRECT_KEY)]:
             raise ConfigError("algorithm.tapo.correct_key", self.tapo.correct_key, without[0])

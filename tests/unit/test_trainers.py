@@ -226,13 +226,17 @@ def test_under_verls_mode_name_a_run_that_loads_the_group_gets_the_variant_and_n
 def test_a_run_in_which_no_reward_has_the_correct_key_stops_and_says_what_there_is(caplog):
     trainer = Trainer(correct_key="accuracy")
     reason = "lacks correct_key 'accuracy': the reward's extra info has acc"
-    report = GroupReport(total=2, unsupported=2, left_alone=Counter({reason: 16}))
+    report = GroupReport(total=2, unsupported=2, usable=0, left_alone=Counter({reason: 16}))
     with pytest.raises(ConfigError, match=r"correct_key = 'accuracy' .* extra info has acc"):
         trainer._say_when_nothing_is_constructed(report)
-    trainer._say_when_nothing_is_constructed(GroupReport(total=2, unsupported=1, left_alone=Counter({reason: 8})))
+    trainer._say_when_nothing_is_constructed(
+        GroupReport(total=2, unsupported=2, usable=1, left_alone=Counter({reason: 9}))
+    )
     assert not caplog.records
     for _ in range(2):
-        trainer._say_when_nothing_is_constructed(GroupReport(total=1, unsupported=1, left_alone=Counter(multi_turn=8)))
+        trainer._say_when_nothing_is_constructed(
+            GroupReport(total=1, unsupported=1, usable=0, left_alone=Counter(multi_turn=8))
+        )
     assert len(caplog.records) == 1 and "constructs nothing: every group is left alone, for multi_turn" in caplog.text
 
 
