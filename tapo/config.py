@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
+from tapo.core.reconstruction import MIN_PREFIX_SHARE
 from tapo.core.selection import paper_thresholds
 
 CONTRASTS = ("source", "failed", "none")
@@ -47,7 +48,7 @@ class ConstructionConfig:
     asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
     min_prefix_tokens: int = 1
     """Least number of tokens kept from the wrong rollout; 0 allows answers that start over."""
-    min_prefix_share: float = 0.1
+    min_prefix_share: float = MIN_PREFIX_SHARE
     """Least share of the wrong rollout's text that is kept, 0 to 1. An error may come early in a long attempt: no share
     is asked for where a reflection opens the new text. Without one, little kept is a solution that starts over."""
     require_reflection: bool = False

@@ -8,7 +8,14 @@ from typing import Any
 from tapo.cold_start.actor import Actor, Request, RequestDoesNotFit
 from tapo.cold_start.records import INELIGIBLE, KEPT, Record
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import ConstructionError, parse_construction, splice, turn_end, visible_answer
+from tapo.core.reconstruction import (
+    MIN_PREFIX_SHARE,
+    ConstructionError,
+    parse_construction,
+    splice,
+    turn_end,
+    visible_answer,
+)
 from tapo.core.selection import select_candidates
 from tapo.data.rollouts import QueryRollouts
 from tapo.generation.engine import derived_seed
@@ -25,7 +32,7 @@ class Limits:
     response_length: int = 8192
     min_prefix_tokens: int = 1
     threshold: float = 0.5
-    min_prefix_share: float = 0.1
+    min_prefix_share: float = MIN_PREFIX_SHARE
     require_reflection: bool = True
 
     def __post_init__(self) -> None:

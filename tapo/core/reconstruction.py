@@ -13,6 +13,7 @@ from tapo.core.rejection import REASONS, ConstructionError
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end, without_end
 
 __all__ = [
+    "MIN_PREFIX_SHARE",
     "REASONS",
     "Construction",
     "ConstructionError",

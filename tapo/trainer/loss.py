@@ -11,6 +11,8 @@ from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.metric import AggregationType, Metric
 
+from tapo.trainer.batch import is_padding
+
 KIND_FIELD = "tapo_is_ref"
 """[N] bool per row of a mini-batch: constructed or not."""
 COUNTS_FIELD = "tapo_mini_batch_counts"
@@ -40,7 +42,7 @@ class RefTotals:
 
 def ref_totals(tags: Sequence[dict], mini_batches: int) -> RefTotals:
     """`RefTotals` of an update's constructed rows by their tags in TransferQueue, padding left out."""
-    lengths = [tag["response_len"] for tag in tags if not tag.get("is_padding", False)]
+    lengths = [tag["response_len"] for tag in tags if not is_padding(tag)]
     return RefTotals(sum(lengths) / mini_batches, len(lengths) / mini_batches, max(lengths))
 
 
@@ -86,20 +88,19 @@ class PerKindLoss:
         refs = restrict(data, is_ref, tokens=totals.tokens, rows=totals.rows)
         if self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
             refs["advantages"] = refs["advantages"] * (data["global_batch_size"] / totals.rows)
-        horizon = longest_response(data, ~is_ref)
-        loss, metrics = self._evaluate(model_output, rollouts, dp_group, horizon)
+        loss, metrics = self._evaluate(model_output, rollouts, dp_group, lambda: longest_response(data, ~is_ref))
         metrics = {key: token_weighted(value, rollouts) for key, value in metrics.items()}
-        ref_loss, ref_metrics = self._evaluate(model_output, refs, dp_group, totals.longest)
+        ref_loss, ref_metrics = self._evaluate(model_output, refs, dp_group, lambda: totals.longest)
         metrics["actor/tapo_ref_pg_loss"] = ref_metrics["actor/pg_loss"]
         return loss + data[LAMBDA_FIELD] * ref_loss, metrics
 
     def _evaluate(
-        self, model_output: Any, part: TensorDict, dp_group: Any, horizon: int
+        self, model_output: Any, part: TensorDict, dp_group: Any, horizon: Callable[[], int]
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """The wrapped loss; where it divides by the longest response of the micro-batch, by that of its own kind."""
         config = self.config
         if config.loss_agg_mode == "seq-mean-token-sum-norm" and config.loss_scale_factor is None:
-            config = dataclasses.replace(config, loss_scale_factor=horizon)
+            config = dataclasses.replace(config, loss_scale_factor=horizon())
         if part["response_mask"].values().any():
             return self.loss_fn(model_output=model_output, data=part, dp_group=dp_group, config=config)
         # Some losses refuse a micro-batch without a token, and every one must give the same metrics: it is evaluated
