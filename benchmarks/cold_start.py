@@ -25,7 +25,7 @@ from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.mixture import Recipe
 from tapo.cold_start.records import ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import RolloutStore
 from tapo.generation.progress import Progress
 
 QUIET = Console(quiet=True)

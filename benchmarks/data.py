@@ -27,8 +27,7 @@ from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import prompt_of
 from tapo.data.pass_rate import Band, filter_queries
 from tapo.data.queries import QueryFiles
-from tapo.data.rollouts import QueryRollouts
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import QueryRollouts, RolloutStore
 
 K, TOKENS, PART, VOCABULARY = 8, 8192, 64, 150_000
 EVALUATION, TRAINING = 90, 40_000

@@ -38,7 +38,7 @@ fi
 echo "$stamp" > "$OUT/stamp"
 export VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl"
 # shellcheck disable=SC2086
-python -m tapo.inspection.watch "$OUT" "${STEPS:-0}" "cold start" -- \
+python -m tapo.training_progress "$OUT" "${STEPS:-0}" "cold start" -- \
   torchrun ${TORCHRUN:---standalone} --nproc_per_node="$NPROC" -m verl.trainer.sft_trainer \
   --config-path "$(cd "$(dirname "$CONFIG")" && pwd)" --config-name "$(basename "$CONFIG" .yaml)" "$@"
 last="$(cat "$OUT/checkpoints/latest_checkpointed_iteration.txt")"

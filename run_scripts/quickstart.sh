@@ -54,7 +54,7 @@ for algorithm in $ALGORITHM; do
       "algorithm.tapo.construction.prompt_file=$EXAMPLE/construction_prompt.txt")
   fi
   VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" PYTHONPATH="$EXAMPLE" \
-    python -m tapo.inspection.watch "$OUT" "$STEPS" "$algorithm" -- \
+    python -m tapo.training_progress "$OUT" "$STEPS" "$algorithm" -- \
     python -m verl.trainer.main_ppo --config-path "$EXAMPLE/config" --config-name rl \
     "${overrides[@]}" data.seed="$SEED" trainer.total_training_steps="$STEPS" "$@"
 done

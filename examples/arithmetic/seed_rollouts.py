@@ -21,10 +21,9 @@ from task import (
     reflection,
 )
 
-from tapo.data.fingerprint import fingerprint_of_file
 from tapo.data.queries import Query, iter_queries
-from tapo.data.rollouts import QueryRollouts
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.files.fingerprint import fingerprint_of_file
 from tapo.generation.chat import load_tokenizer
 
 REFLECTIVE_SHARE = 0.3

@@ -12,8 +12,7 @@ from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import datasheet, write_datasheet
 from tapo.cold_start.mixture import Recipe
 from tapo.cold_start.records import ConstructionStore, Record
-from tapo.data.rollouts import QueryRollouts
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.progress import Progress
 from tapo.generation.stream import in_order
 

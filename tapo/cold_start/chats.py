@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tapo.cold_start.mixture import KINDS, Choice, Recipe, choose, held_out, position
 from tapo.cold_start.records import MESSAGES, ConstructionStore
-from tapo.data.atomic import atomic_path
+from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE
 
 SCHEMA = pa.schema(

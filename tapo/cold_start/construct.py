@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapo.cold_start.actor import Actor, Request, RequestDoesNotFit
+from tapo.cold_start.answering import Actor, Request, RequestDoesNotFit
 from tapo.cold_start.records import INELIGIBLE, KEPT, Record
 from tapo.core.prompts import construction_messages
 from tapo.core.reconstruction import (
@@ -17,7 +17,7 @@ from tapo.core.reconstruction import (
     visible_answer,
 )
 from tapo.core.selection import select_candidates
-from tapo.data.rollouts import QueryRollouts
+from tapo.data.rollout_store import QueryRollouts
 from tapo.generation.engine import derived_seed
 from tapo.generation.scoring import Scorer
 

@@ -13,7 +13,7 @@ from jinja2 import Template
 
 from tapo.cold_start.mixture import Choice, Recipe
 from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore
-from tapo.data.atomic import write_text_atomically
+from tapo.files.atomic import write_text_atomically
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PACKAGES = ("tapo-verl", "verl", "torch", "transformers", "vllm", "math-verify")

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import RolloutStore
 
 QUERIES = 256
 """Looked at, of each store."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tapo.data.store import PartStore
+from tapo.files.part_store import PartStore
 
 KEPT = "kept"
 INELIGIBLE = "ineligible"

@@ -41,11 +41,11 @@ def prepare(
     show_dropped: Annotated[int, typer.Option(min=0, help="Dropped rows to print.")] = 0,
 ) -> None:
     """Problems in any common format to verl's parquet; unusable rows are dropped and counted."""
-    from tapo.data.benchmarks import benchmark
+    from tapo.data.known_datasets import known_dataset
     from tapo.data.prepare import Columns
     from tapo.data.stages import PrepareOptions, run_prepare
 
-    known = benchmark(name)
+    known = known_dataset(name)
     options = PrepareOptions(
         source=source or known.hub_id,
         hub_split=split or known.hub_split,
@@ -110,7 +110,7 @@ def filter_(
 @app.command()
 def repair(rollouts: Annotated[Path, typer.Argument(help="Folder of scored rollouts.")]) -> None:
     """Move parts that cannot be read aside, so that their queries are sampled again."""
-    from tapo.data.store import RolloutStore
+    from tapo.data.rollout_store import RolloutStore
 
     moved = RolloutStore.open(rollouts).repair()
     Console().print(f"{len(moved)} damaged parts", highlight=False)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.data.atomic import write_text_atomically
 from tapo.data.queries import QueryFiles, copy_queries
 from tapo.data.query import Query
 from tapo.data.text import tokens_of
+from tapo.files.atomic import write_text_atomically
 
 NGRAM = 8
 """Tokens of an n-gram. Phrases that any two contest problems may share ("the number of ordered pairs of positive

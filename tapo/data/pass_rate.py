@@ -12,10 +12,10 @@ from rich.bar import Bar
 from rich.table import Table
 
 from tapo.config import ConfigError
-from tapo.data.atomic import write_text_atomically
 from tapo.data.queries import QueryFiles, copy_queries
 from tapo.data.query import Query
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import RolloutStore
+from tapo.files.atomic import write_text_atomically
 
 LOW, HIGH = 0.125, 0.875
 """The paper drops queries that are solved less than 12.5 % or more than 87.5 % of the time."""

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tapo.data.answers import UnusableAnswer, ground_truth_of
-from tapo.data.atomic import atomic_path
 from tapo.data.decontamination import Decontaminator
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY, prompt_of
 from tapo.data.problems import Row, require_columns
 from tapo.data.queries import BATCH_ROWS
 from tapo.data.query import stable_index
 from tapo.data.text import normalise
+from tapo.files.atomic import atomic_path
 
 NO_QUESTION = "no question"
 DUPLICATE = "duplicate question"

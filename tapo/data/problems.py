@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tapo.data.fingerprint import fingerprint_of_file
 from tapo.data.queries import BATCH_ROWS, open_parquet
+from tapo.files.fingerprint import fingerprint_of_file
 
 Row = dict[str, Any]
 

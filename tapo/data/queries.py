@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tapo.data.atomic import atomic_path
-from tapo.data.fingerprint import fingerprint_of_file
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.data.query import MEDIA, Keys, Query, UnusableRow, check_sampling, query_of
+from tapo.files.atomic import atomic_path
+from tapo.files.fingerprint import fingerprint_of_file
 
 BATCH_ROWS = 1024
 MEDIA_COLUMNS = ("images", "videos", "audios")

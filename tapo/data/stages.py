@@ -11,14 +11,14 @@ from rich.table import Table
 from tapo.config import ConfigError
 from tapo.data.answers import check_readable
 from tapo.data.decontamination import NGRAM, THRESHOLD, Decontaminator, decontaminate, write_report
-from tapo.data.fingerprint import fingerprint_of_file
 from tapo.data.instruction import BOXED_INSTRUCTION
 from tapo.data.pass_rate import Band, filter_queries, histogram_table
 from tapo.data.prepare import Columns, Preparation, write_rows
 from tapo.data.problems import Row, fingerprint_of_source, iter_rows
 from tapo.data.queries import QueryFiles, require_file
-from tapo.data.stage import is_complete, report_of, stage
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import RolloutStore
+from tapo.files.fingerprint import fingerprint_of_file
+from tapo.files.markers import is_complete, report_of, stage
 
 
 @dataclass(frozen=True)

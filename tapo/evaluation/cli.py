@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Sample and score a checkpoint on benchmarks through verl's own validation."""
     from tapo.evaluation.protocol import Sampling
-    from tapo.evaluation.run import plan_evaluation, print_commands, run_evaluation
+    from tapo.evaluation.validation import plan_evaluation, print_commands, run_evaluation
 
     sampling = Sampling(samples, temperature, top_p, top_k, max_prompt_length, max_response_length)
     plan = plan_evaluation(model, data, out, sampling=sampling, seed=seed, gpus=gpus, extra=overrides or [])
@@ -84,8 +84,8 @@ def reflections(
 ) -> None:
     """What the reflection detector matched on a random sample, and its agreement with hand-labelled examples."""
     from tapo.evaluation.agreement import LABELLED_EXAMPLES, read_labelled
+    from tapo.evaluation.detector_samples import print_agreement, print_sample
     from tapo.evaluation.reflection import load_detector
-    from tapo.evaluation.spotlight import print_agreement, print_sample
 
     chosen, console = load_detector(detector), Console()
     if dump is not None:
@@ -101,7 +101,7 @@ def constructions(
     disagreements: Annotated[bool, typer.Option("--disagreements", help="Show where the splicer disagrees.")] = False,
 ) -> None:
     """How far the splicer agrees with hand-labelled constructions; held-out ones apart."""
-    from tapo.evaluation.constructions import (
+    from tapo.evaluation.splicer_agreement import (
         LABELLED_CONSTRUCTIONS,
         LABELS,
         confusion,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapo.evaluation.figures import KS
+from tapo.evaluation.ratios import KS
 from tapo.evaluation.report import Report, RunReport
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.data.fingerprint import sha256_of_file
+from tapo.files.fingerprint import sha256_of_file
 
 VERIFIER_KEY = "reward.custom_reward_function"
 MANAGER_KEY = "reward.reward_manager"

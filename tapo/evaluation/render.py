@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from tapo.evaluation.bootstrap import Estimate
-from tapo.evaluation.figures import LABELS, label
+from tapo.evaluation.ratios import LABELS, label
 from tapo.evaluation.report import Report, RunReport, StepReport
 
 Table = tuple[str, list[str], list[list[str]]]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from tapo.evaluation.bootstrap import RESAMPLES, Estimate, estimates, paired_differences
+from tapo.evaluation.caveats import Notes
 from tapo.evaluation.dumps import Dump, read_dump
-from tapo.evaluation.figures import Figures, figures_of, label, reflection_counts
 from tapo.evaluation.folders import RunFolder, find_runs
 from tapo.evaluation.lengths import TokenCounter
 from tapo.evaluation.manifest import LIBRARIES, protocol_differences
-from tapo.evaluation.notes import Notes
+from tapo.evaluation.ratios import Figures, figures_of, label, reflection_counts
 from tapo.evaluation.reflection import Detector, load_detector
 from tapo.evaluation.samples import Samples
 from tapo.versions import installed_versions

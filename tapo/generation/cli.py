@@ -41,8 +41,8 @@ def rollout(
     """K responses to each query, scored by the run's reward."""
     from tapo.data.queries import Keys, QueryFiles
     from tapo.generation.engine import Sampling
+    from tapo.generation.run_rollouts import RolloutOptions, run_rollouts
     from tapo.generation.scoring import Reward, Scorer
-    from tapo.generation.stage import RolloutOptions, run_rollouts
 
     reward = Reward(reward_path, reward_name, options.key_values("reward_kwarg", reward_kwarg), correct_key)
     chosen = RolloutOptions(

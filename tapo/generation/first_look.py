@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tapo.data.rollouts import QueryRollouts
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.scoring import DEFAULT_PATH, Judgement, Reward
 from tapo.terminal import harmless, shortened
 

@@ -56,7 +56,7 @@ class Reward:
             text += f" {self.correct_key}"
         file = Path(self.path.removeprefix("file://"))
         if file.is_file():
-            from tapo.data.fingerprint import fingerprint_of_file
+            from tapo.files.fingerprint import fingerprint_of_file
 
             text += f" {fingerprint_of_file(file)}"
         return text

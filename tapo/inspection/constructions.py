@@ -8,9 +8,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from tapo.construction.dump import DumpReader, Place
+from tapo.construction.group_report import ROLLOUT_REASONS
 from tapo.core.reconstruction import REASONS, ConstructionError, parse_construction
-from tapo.dump import DumpReader, Place
-from tapo.report import ROLLOUT_REASONS
 
 NUMBER = int | float
 FIELDS: dict[str, type | UnionType] = {
@@ -102,7 +102,7 @@ class Constructions:
     """A dump's constructions: the counts of all, an entry for each, and where the trained rows stand.
 
     Attributes:
-        funnel: {step: counts of the stages `tapo.report.FUNNEL`}; `step` is the one that submitted the query.
+        funnel: {step: counts of the stages of the funnel}; `step` is the one that submitted the query.
         reasons: how many were rejected for what.
         unfinished: files whose half-written last line was skipped.
     """

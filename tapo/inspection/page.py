@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.construction.group_report import FUNNEL
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
 from tapo.inspection.constructions import (
@@ -26,7 +27,6 @@ from tapo.inspection.constructions import (
     spread_over_steps,
 )
 from tapo.inspection.trajectories import print_skipped, query_text
-from tapo.report import FUNNEL
 
 CHUNK = 100
 """Trajectories of one gzipped chunk."""

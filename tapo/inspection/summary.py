@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tapo.report import FUNNEL
+from tapo.construction.group_report import FUNNEL
 
 
 @dataclass(frozen=True)

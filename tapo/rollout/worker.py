@@ -11,14 +11,14 @@ from verl.experimental.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
+from tapo.construction.constructor import Attempt, Constructor, Limits
+from tapo.construction.dump import JsonLines
+from tapo.construction.group_report import GroupReport
+from tapo.construction.token_lengths import token_lengths
 from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.core.tokens import turn_end_ids
-from tapo.dump import JsonLines
-from tapo.report import GroupReport
-from tapo.rollout.construction import Attempt, Constructor, Limits
 from tapo.rollout.group import Group, Judge
-from tapo.rollout.token_lengths import token_lengths
 from tapo.run import read_tapo_config
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from tapo.construction.group_report import FUNNEL, ROLLOUT_REASONS, GroupReport
 from tapo.core.reconstruction import REASONS
-from tapo.report import FUNNEL, ROLLOUT_REASONS, GroupReport
 from tapo.trainer.ref_advantage import RefAdvantages, RefRows
 
 

@@ -23,9 +23,9 @@ from tapo import transfer
 from tapo.cluster import check_cluster
 from tapo.compatibility import check_contract
 from tapo.config import ConfigError
+from tapo.construction.dump import JsonLines
+from tapo.construction.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.core.groups import REF_TAG, REPORT_TAG
-from tapo.dump import JsonLines
-from tapo.report import NO_CORRECT_KEY, GroupReport
 from tapo.run import TRAINER_MODES, prepare_run, uses_tapo
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import (
@@ -35,12 +35,12 @@ from tapo.trainer.actor import (
     TapoDetachActorWorker,
 )
 from tapo.trainer.batch import deal, interleave, is_padding, select, split
-from tapo.trainer.dump import dump_trained_rows
 from tapo.trainer.log_probs import SplitLogProbs
 from tapo.trainer.loss import LAMBDA_FIELD, ref_totals
 from tapo.trainer.metrics import RefStep, step_metrics
 from tapo.trainer.ref_advantage import RefRows, ref_advantages
 from tapo.trainer.table import log_rows, trajectory_rows
+from tapo.trainer.trained_rows import dump_trained_rows
 from tapo.transfer import KVBatchMeta
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from tapo.cold_start.records import KEPT, ConstructionStore
-from tapo.data.store import RolloutStore
+from tapo.data.rollout_store import RolloutStore
 from tests.e2e.harness import MODEL, PROMPT_FILE, ROOT
 
 EXAMPLE = ROOT / "examples" / "arithmetic"

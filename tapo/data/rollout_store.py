@@ -1,0 +1,159 @@
+"""A query with its scored responses, and its form in parquet."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tapo.files.part_store import PartStore
+
+FINISH_REASONS = ("stop", "length")
+
+SCHEMA = pa.schema(
+    [
+        ("index", pa.string()),
+        ("data_source", pa.string()),
+        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("ground_truth", pa.string()),
+        ("responses", pa.list_(pa.string())),
+        ("response_ids", pa.list_(pa.list_(pa.int32()))),
+        ("finish_reasons", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float64())),
+        ("reward_inputs", pa.string()),
+    ]
+)
+"""One row a query."""
+EARLIER_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("reward_inputs"))
+"""Of stores that know ground truths as text alone."""
+
+
+@dataclass(frozen=True)
+class QueryRollouts:
+    """K responses of one query.
+
+    Raises:
+        ValueError: no index, no response, lists of different lengths, a finish reason unknown to us, or a score that
+            is no finite number.
+    """
+
+    index: str
+    """Stable id of the query, unique in a store."""
+    data_source: str
+    prompt: Sequence[dict[str, str]]
+    """Chat messages: `role` and `content`."""
+    ground_truth: str
+    """As text; as JSON where it is none."""
+    responses: Sequence[str]
+    response_ids: Sequence[Sequence[int]]
+    """Token ids of each response as the engine sampled them."""
+    finish_reasons: Sequence[str]
+    """Of each response: `stop` or `length`."""
+    scores: Sequence[float]
+    reward_inputs: str | None = None
+    """JSON of `ground_truth` and `extra_info` as the reward is given them; None where the truth is text and there is
+    no more than the index."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.index, str) or not self.index:
+            raise ValueError(f"index = {self.index!r} cannot work: needs a non-empty text")
+        lengths = {name: len(getattr(self, name)) for name in PER_RESPONSE}
+        if set(lengths.values()) != {len(self.responses)} or not self.responses:
+            raise ValueError(f"query {self.index}: lengths {lengths} cannot work: need one entry a response, 1 or more")
+        for reason in self.finish_reasons:
+            if reason not in FINISH_REASONS:
+                allowed = ", ".join(FINISH_REASONS)
+                raise ValueError(f"query {self.index}: finish reason {reason!r} cannot work: allowed are {allowed}")
+        for score in self.scores:
+            if not math.isfinite(score):
+                raise ValueError(f"query {self.index}: score {score!r} cannot work: needs a finite number")
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Arguments of `Scorer.score` for a response of this query, all but the response."""
+        inputs = {"ground_truth": self.ground_truth, "extra_info": {"index": self.index}}
+        if self.reward_inputs:
+            inputs = json.loads(self.reward_inputs)
+        return {"data_source": self.data_source, "index": self.index, **inputs}
+
+    @property
+    def size(self) -> int:
+        """Bytes that its texts and ids take in Arrow, give or take those of other alphabets."""
+        return sum(map(len, self.responses)) + 4 * sum(map(len, self.response_ids))
+
+
+PER_RESPONSE = ("responses", "response_ids", "finish_reasons", "scores")
+_PLAIN = tuple(field.name for field in fields(QueryRollouts) if field.name != "response_ids")
+
+
+def to_table(rows: Sequence[QueryRollouts]) -> pa.Table:
+    """The rows in `SCHEMA`."""
+    columns = {name: pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type) for name in _PLAIN}
+    columns["response_ids"] = _nested_ids([row.response_ids for row in rows])
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _nested_ids(ids: Sequence[Sequence[Sequence[int]]]) -> pa.Array:
+    """Ids of each response of each query as list<list<int32>>, by way of numpy: ten times faster than pa.array."""
+    responses = [np.asarray(response, dtype=np.int32) for query in ids for response in query]
+    flat = pa.array(np.concatenate([np.empty(0, np.int32), *responses]))
+    inner = pa.ListArray.from_arrays(_offsets(map(len, responses)), flat)
+    return pa.ListArray.from_arrays(_offsets(map(len, ids)), inner)
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    return pa.array(np.cumsum([0, *lengths]).astype(np.int32))
+
+
+def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Each row of a table with some of `SCHEMA`'s columns, as plain Python values."""
+    columns = []
+    for name in table.column_names:
+        values = table.column(name)
+        columns.append(_iter_ids(values) if name == "response_ids" else values.to_pylist())
+    for values in zip(*columns, strict=True):
+        yield dict(zip(table.column_names, values, strict=True))
+
+
+class StoredIds(Sequence):
+    """Ids of the responses of one query, lists that are made when they are asked for.
+
+    As Python integers they take nine times the memory that they take in Arrow, and most readers want one response.
+    """
+
+    def __init__(self, responses: Sequence[np.ndarray]):
+        self._responses = responses
+
+    def __len__(self) -> int:
+        return len(self._responses)
+
+    def __getitem__(self, number: Any) -> Any:
+        chosen = self._responses[number]
+        return [ids.tolist() for ids in chosen] if isinstance(number, slice) else chosen.tolist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(map(list, other))
+
+
+def _iter_ids(column: pa.ChunkedArray) -> Iterator[StoredIds]:
+    for chunk in column.chunks:
+        outer = chunk.offsets.to_numpy()
+        inner, flat = chunk.values.offsets.to_numpy(), chunk.values.values.to_numpy()
+        for first, last in itertools.pairwise(outer):
+            # Copies, so that a query that is kept does not keep its row group.
+            yield StoredIds([flat[inner[i] : inner[i + 1]].copy() for i in range(first, last)])
+
+
+class RolloutStore(PartStore[QueryRollouts]):
+    """Scored rollouts."""
+
+    what = "rollouts"
+    schema = SCHEMA
+    earlier = (EARLIER_SCHEMA,)
+    row = QueryRollouts
+    to_table = staticmethod(to_table)
+    from_table = staticmethod(from_table)

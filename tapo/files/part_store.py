@@ -1,0 +1,277 @@
+"""Stores: folders of parquet parts that only grow, part by whole part.
+
+    FOLDER/manifest.json         what the rows were made from (the fingerprint)
+    FOLDER/part-00000.parquet    one row a query
+
+Any number of processes may append, on any number of machines that share the folder; each operation takes a lock on
+`FOLDER/.lock` for as long as it lasts. A part is on the disk before it has its name, so a killed process loses the
+part that it was writing and nothing else.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from typing_extensions import Self
+
+from tapo.files.atomic import atomic_path, write_text_atomically
+from tapo.files.fingerprint import as_json, differences
+
+FORMAT = 1
+ROW_GROUP_BYTES = 32 << 20
+"""Texts and ids of one row group, which is what a reader holds in memory."""
+
+
+class StoreMismatch(ValueError):
+    """The store holds rows that were made from something else."""
+
+
+class DamagedPart(ValueError):
+    """A part that parquet cannot read."""
+
+    def __init__(self, path: Path, reason: object):
+        super().__init__(
+            f"{path} is damaged ({reason}). Delete it, or let `tapo data repair` move it aside, and the queries in it "
+            "are made again."
+        )
+        self.path = path
+
+
+class StoredRow(Protocol):
+    """What a store asks of its rows."""
+
+    @property
+    def index(self) -> str:
+        """The query, unique in a store."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, roughly."""
+
+
+Row = TypeVar("Row", bound=StoredRow)
+
+
+class PartStore(Generic[Row]):
+    """A folder of rows, one a query. Made by `open_for_append` or `open`; subclasses say what a row is."""
+
+    what: ClassVar[str]
+    """What the rows are, in messages."""
+    schema: ClassVar[pa.Schema]
+    earlier: ClassVar[tuple[pa.Schema, ...]] = ()
+    """Of parts that are still read: `schema` without its last columns, which are then empty."""
+    row: ClassVar[type]
+    """Made from a column's values by name."""
+
+    @staticmethod
+    def to_table(rows: Sequence[Any]) -> pa.Table:
+        """The rows in `schema`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
+        """Each row of a table with some of the columns, as plain Python values."""
+        raise NotImplementedError
+
+    def __init__(self, folder: Path, fingerprint: dict[str, Any]):
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self._done: set[str] = set()
+        self._seen: set[Path] = set()
+
+    @classmethod
+    def open_for_append(cls, folder: str | Path, fingerprint: Mapping[str, Any]) -> Self:
+        """Open or create. What a killed writer left behind is removed.
+
+        Args:
+            fingerprint: what decides about the rows (model, data, prompt, sampling, seed, reward, ...), as JSON
+                could hold it.
+
+        Raises:
+            StoreMismatch: the store was made with another fingerprint.
+            ValueError: the folder holds something else, or its manifest is damaged.
+        """
+        store, now = cls(Path(folder).expanduser(), {}), as_json(fingerprint)
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with store._locked():
+            for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
+                leftover.unlink()
+            if not store._manifest.exists() and not store._parts():
+                write_text_atomically(
+                    store._manifest, json.dumps({"format": FORMAT, "rows": cls.what, "fingerprint": now}, indent=1)
+                )
+        store.fingerprint = store._read_fingerprint()
+        if changed := differences(store.fingerprint, now):
+            raise StoreMismatch(
+                f"{store.folder} holds {cls.what} of another run and does not mix: {'; '.join(changed)}. Name another "
+                "folder, set these back, or delete this folder to make everything again."
+            )
+        return store
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open to read.
+
+        Raises:
+            ValueError: the folder is no store, or its manifest is damaged.
+        """
+        store = cls(Path(folder).expanduser(), {})
+        store.fingerprint = store._read_fingerprint()
+        return store
+
+    def done(self) -> set[str]:
+        """The indices that are there; reads that column alone, of parts that are new since the last call.
+
+        Raises:
+            DamagedPart: a part cannot be read.
+        """
+        parts = self._parts()
+        if self._seen - set(parts):
+            self._done, self._seen = set(), set()
+        for path in parts:
+            if path not in self._seen:
+                for table in self._tables(path, ["index"]):
+                    self._done.update(table.column("index").to_pylist())
+                self._seen.add(path)
+        return set(self._done)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write the rows as one new part, which is on the disk when this returns.
+
+        Raises:
+            ValueError: an index that is there already, or twice among the rows; nothing is written then.
+            OSError: a full disk, for one; earlier parts are as they were.
+        """
+        if not rows:
+            return
+        with self._locked():
+            taken = self.done()
+            for row in rows:
+                if row.index in taken:
+                    raise ValueError(f"index = {row.index!r} is in {self.folder} already: needs queries not in done()")
+                taken.add(row.index)
+            number = 1 + max((_number(path) for path in self.folder.glob("part-*")), default=-1)
+            path = self.folder / f"part-{number:05d}.parquet"
+            with atomic_path(path) as temporary:
+                self._write(temporary, rows)
+            self._done, self._seen = taken, self._seen | {path}
+
+    def __iter__(self) -> Iterator[Row]:
+        """Every query in the order of writing; holds one row group at a time.
+
+        Raises:
+            DamagedPart: a part cannot be read.
+        """
+        for row in self.iter_columns(self.schema.names):
+            yield self.row(**row)
+
+    def iter_columns(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Every query in the order of writing, of which only these columns are read.
+
+        Raises:
+            ValueError: an unknown column.
+            DamagedPart: a part cannot be read.
+        """
+        for name in columns:
+            if name not in self.schema.names:
+                raise ValueError(f"column = {name!r} cannot work: known are {', '.join(self.schema.names)}")
+        for path in self._parts():
+            for table in self._tables(path, list(columns)):
+                yield from self.from_table(table)
+
+    def content_fingerprint(self) -> str:
+        """Changes whenever a part comes or goes: names and sizes of the parts, and the store's own fingerprint."""
+        facts = [self.fingerprint, *([path.name, path.stat().st_size] for path in self._parts())]
+        return f"sha256:{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}"
+
+    def repair(self, console: Console | None = None) -> list[Path]:
+        """Read every part to its end and move the damaged ones to `*.damaged`, with a printed warning for each.
+
+        Returns:
+            The new paths; their queries are no longer in `done()`.
+        """
+        moved = []
+        with self._locked():
+            for path in self._parts():
+                try:
+                    for _ in self._tables(path, self.schema.names):
+                        pass
+                except DamagedPart as error:
+                    moved.append(path.rename(path.with_name(f"{path.name}.damaged")))
+                    text = f"warning: {error} Moved to {moved[-1].name}."
+                    (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
+        return moved
+
+    @property
+    def _manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"), key=_number)
+
+    def _read_fingerprint(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads(self._manifest.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ValueError(f"{self.folder} is no store of {self.what}: it holds no manifest.json") from error
+        except ValueError as error:
+            raise ValueError(f"{self._manifest} is damaged ({error}): needs the JSON of this store") from error
+        if manifest.get("format") != FORMAT:
+            raise ValueError(f"{self._manifest}: format = {manifest.get('format')!r} cannot work: needs {FORMAT}")
+        if manifest.get("rows") != self.what:
+            raise ValueError(f"{self.folder} is a store of {manifest.get('rows')}: needs one of {self.what}")
+        return manifest["fingerprint"]
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+        """One parquet file whose row groups hold about `ROW_GROUP_BYTES` each."""
+        options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
+        with pq.ParquetWriter(path, self.schema, **options) as writer:
+            group, size = [], 0
+            for row in rows:
+                group.append(row)
+                size += row.size
+                if size >= ROW_GROUP_BYTES:
+                    writer.write_table(self.to_table(group))
+                    group, size = [], 0
+            if group:
+                writer.write_table(self.to_table(group))
+
+    def _tables(self, path: Path, columns: list[str]) -> Iterator[pa.Table]:
+        """The row groups of a part."""
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                there = file.schema_arrow
+                if not any(there.equals(known) for known in (self.schema, *self.earlier)):
+                    raise DamagedPart(path, f"its columns are {', '.join(there.names)}")
+                missing = [self.schema.field(name) for name in columns if name not in there.names]
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number, columns=[name for name in columns if name in there.names])
+                    for field in missing:
+                        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+                    yield table
+        except pa.ArrowInvalid as error:
+            raise DamagedPart(path, error) from error
+        except OSError as error:
+            if error.errno is not None:  # the system's, not parquet's
+                raise
+            raise DamagedPart(path, error) from error
+
+
+def _number(path: Path) -> int:
+    digits = path.name.removeprefix("part-").split(".")[0]
+    if not digits.isdecimal():
+        raise ValueError(f"{path} does not belong in a store: needs the name part-NUMBER.parquet")
+    return int(digits)

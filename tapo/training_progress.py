@@ -1,0 +1,94 @@
+"""Runs a command, keeps its output in a file, and shows one line per training step instead.
+
+    python -m tapo.training_progress FOLDER STEPS TITLE -- COMMAND...        (STEPS: 0 if unknown)
+
+verl writes several thousand characters a step. Here `FOLDER/log` keeps them, and the terminal shows a progress bar with
+reward and constructions, read from `FOLDER/metrics.jsonl` (verl's `file` logger). A failure prints the log's end.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+POLL_S = 1.0
+TAIL_LINES = 40
+LINES = 40
+"""Lines that a run shows at most where the output is no terminal and a bar cannot be redrawn."""
+
+
+def new_records(path: Path, seen: int) -> Iterator[dict[str, Any]]:
+    """The complete lines of a metrics file behind the first `seen` ones."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            if number >= seen and line.endswith("\n"):
+                yield json.loads(line)
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """What is worth a glance at each step."""
+    parts = []
+    for name, key in (("loss", "train/loss"), ("validation loss", "val/loss"), ("reward", "critic/score/mean")):
+        # A NaN is written as null: the loss of a validation set smaller than a batch, say.
+        if metrics.get(key) is not None:
+            parts.append(f"{name} {metrics[key]:.3f}")
+    if "tapo/construct/attempted" in metrics:
+        trained, attempted = metrics["tapo/construct/trained"], metrics["tapo/construct/attempted"]
+        parts.append(f"constructed {trained:.0f} of {attempted:.0f}")
+    accuracy = [value for key, value in metrics.items() if key.startswith("val-core/") and "/acc/mean@" in key]
+    if accuracy and accuracy[0] is not None:
+        parts.append(f"held-out accuracy {accuracy[0]:.3f}")
+    return ", ".join(parts)
+
+
+def watch(folder: Path, steps: int, title: str, command: Sequence[str], console: Console) -> int:
+    """Run `command`; return its exit status."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = folder / "metrics.jsonl"
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[status]}"),
+    ]
+    with (folder / "log").open("a") as log, Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=steps or None, status="starting")
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        seen = 0
+        while True:
+            ended = process.poll() is not None
+            for record in new_records(metrics, seen):
+                seen += 1
+                progress.update(task, completed=record["step"], status=describe(record["data"]))
+                if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
+                    of = f" of {steps}" if steps else ""
+                    console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
+            if ended:
+                break
+            time.sleep(POLL_S)
+    if process.returncode:
+        lines = (folder / "log").read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        console.print("\n".join(lines), markup=False, highlight=False)
+        console.print(f"[red]{title} failed with status {process.returncode}; the whole log is {folder / 'log'}[/red]")
+    return process.returncode
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse `FOLDER STEPS TITLE -- COMMAND...` and watch."""
+    if len(arguments) < 5 or arguments[3] != "--":
+        raise SystemExit(__doc__)
+    folder, steps, title, _, *command = arguments
+    return watch(Path(folder), int(steps), title, command, Console())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

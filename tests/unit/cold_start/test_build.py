@@ -1,0 +1,284 @@
+"""From scored rollouts to chats: who is tried, what is kept, and how it is mixed."""
+
+import asyncio
+import json
+import random
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tapo.cli import app
+from tapo.cold_start.answering import EngineActor, FunctionActor, Request, RequestDoesNotFit
+from tapo.cold_start.chats import write_chats
+from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.datasheet import datasheet
+from tapo.cold_start.mixture import Recipe, choose, held_out, messages_of
+from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore, Record
+from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
+from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.files.part_store import StoreMismatch
+from tapo.generation.engine import Sample, Sampling
+from tapo.generation.scoring import Scorer
+from tests.unit.construction.test_constructor import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, TEMPLATE, WRONG
+
+
+@pytest.fixture
+def tokenizer(byte_tokenizer):
+    byte_tokenizer.chat_template = TEMPLATE
+    return byte_tokenizer
+
+
+def rollouts(tokenizer, index="a", texts=(WRONG, RIGHT, WRONG), scores=(0.0, 1.0, 0.0), reasons=None):
+    ids = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in texts]
+    reasons = list(reasons or ["stop"] * len(texts))
+    return QueryRollouts(index, "test", QUERY, "45", list(texts), ids, reasons, list(scores))
+
+
+class Script:
+    """Answers in the order given, the last one for ever."""
+
+    def __init__(self, *answers, repeats=True):
+        self.answers, self.repeats, self.requests = list(answers), repeats, []
+
+    async def answer(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def construct(tokenizer, actor, row, **limits):
+    task = ConstructionTask(actor, Scorer(), tokenizer, CONSTRUCTION_PROMPT, Limits(**limits), seed=3)
+    return asyncio.run(task(row))
+
+
+def test_the_first_good_attempt_wins_and_the_ones_before_it_are_counted(tokenizer):
+    wrong_answer = ANSWER.replace("boxed{45}", "boxed{44}")
+    actor = Script("no tags", wrong_answer, RequestDoesNotFit(), ANSWER, "never asked")
+    record = construct(tokenizer, actor, rollouts(tokenizer))
+    assert (record.outcome, record.rejected) == (KEPT, ["bad_format", "wrong_answer", "does_not_fit"])
+    assert (record.trajectory, record.answer, record.plain) == (RECONSTRUCTION, ANSWER, RIGHT)
+    assert record.prefix == "Step 1: 28*3=84\nStep 2: 84-39=55\n" and record.reflection == "Wait, 84-39 is not 55.\n"
+    assert record.request == construction_messages(QUERY, wrong=WRONG, correct=RIGHT)
+    own = tokenizer.encode(WRONG, add_special_tokens=False)
+    assert record.wrong_tokens == len(own) + 1 and 0 < record.prefix_tokens < len(own)
+    assert len({request.seed for request in actor.requests}) == len(actor.requests) == 4
+
+
+def test_a_correction_without_a_reflection_is_kept_only_where_that_is_allowed(tokenizer):
+    assert construct(tokenizer, Script(SILENT), rollouts(tokenizer), attempts=1).outcome == "no_reflection"
+    kept = construct(tokenizer, Script(SILENT), rollouts(tokenizer), require_reflection=False)
+    assert kept.outcome == KEPT and "Wait" not in kept.trajectory
+
+
+def test_an_answer_that_starts_over_is_kept_only_where_that_is_allowed(tokenizer):
+    over = ANSWER.replace(RECONSTRUCTION, "Step one leaves 84, less 39 are \\boxed{45}")
+    options = {"attempts": 1, "require_reflection": False, "min_prefix_share": 0.2}
+    assert construct(tokenizer, Script(over), rollouts(tokenizer), **options).outcome == "prefix_too_short"
+    options |= {"min_prefix_share": 0.0}
+    assert construct(tokenizer, Script(over), rollouts(tokenizer), **options).outcome == KEPT
+    with pytest.raises(ValueError, match=r"min_prefix_share = 2 cannot work: needs a share between 0 and 1"):
+        Limits(min_prefix_share=2)
+
+
+def test_thinking_in_front_of_an_answer_is_not_learned(tokenizer):
+    record = construct(tokenizer, Script(f"<think><analysis>?</think>\n\n{ANSWER}"), rollouts(tokenizer))
+    assert (record.outcome, record.answer, record.trajectory) == (KEPT, ANSWER, RECONSTRUCTION)
+
+
+def test_attempts_are_bounded_and_a_query_without_a_good_one_keeps_its_plain_response(tokenizer):
+    actor = Script("no tags")
+    record = construct(tokenizer, actor, rollouts(tokenizer), attempts=3)
+    assert (record.outcome, record.rejected, record.plain) == ("bad_format", ["bad_format"] * 3, RIGHT)
+    assert (record.trajectory, record.answer, record.request) == ("", "", [])
+
+
+def test_an_actor_that_would_only_repeat_itself_is_asked_once_for_each_wrong_rollout(tokenizer):
+    actor = Script("no tags", repeats=False)
+    assert construct(tokenizer, actor, rollouts(tokenizer), attempts=9).rejected == ["bad_format"] * 2
+
+
+@pytest.mark.parametrize("scores", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0)])
+def test_a_mastered_or_hopeless_query_is_not_tried(tokenizer, scores):
+    actor = Script(ANSWER)
+    record = construct(tokenizer, actor, rollouts(tokenizer, scores=scores))
+    assert (record.outcome, record.rejected, actor.requests) == (INELIGIBLE, [], [])
+    assert record.plain in (("",) if scores[0] == 0 else (WRONG, RIGHT))
+
+
+def test_a_correct_response_that_was_cut_off_is_no_plain_example(tokenizer):
+    row = rollouts(tokenizer, scores=(0.0, 1.0, 0.0), reasons=("stop", "length", "stop"))
+    assert construct(tokenizer, Script(ANSWER), row).plain == ""
+
+
+def test_responses_that_were_cut_off_are_no_siblings_and_are_tried_last(tokenizer):
+    actor = Script("no tags", repeats=False)
+    row = rollouts(
+        tokenizer, texts=("cut", WRONG, RIGHT, RIGHT), scores=(0, 0, 1, 1), reasons=["length", *["stop"] * 3]
+    )
+    construct(tokenizer, actor, row)
+    assert [request.wrong for request in actor.requests] == [WRONG, "cut"]
+    only_cut = rollouts(tokenizer, scores=(0, 1, 0), reasons=["stop", "length", "stop"])
+    assert construct(tokenizer, Script(ANSWER), only_cut).outcome == INELIGIBLE
+
+
+def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
+    class Engine:
+        async def sample(self, prompt_ids, sampling, *, n, seed):
+            self.asked = (tokenizer.decode(prompt_ids), sampling.max_tokens, n, seed)
+            return [Sample(tokenizer.encode(ANSWER, add_special_tokens=False), "stop")]
+
+    engine, messages = Engine(), [{"role": "user", "content": "rewrite"}]
+    request = Request(messages, "q", "w", "c", seed=7, attempt=0)
+    actor = EngineActor(engine, tokenizer, Sampling(max_tokens=20), max_model_len=1000, template_kwargs={})
+    assert asyncio.run(actor.answer(request)) == ANSWER
+    assert engine.asked == ("user: rewrite\nassistant: ", 20, 1, 7)
+    narrow = EngineActor(engine, tokenizer, Sampling(max_tokens=20), max_model_len=21, template_kwargs={})
+    with pytest.raises(RequestDoesNotFit):
+        asyncio.run(narrow.answer(request))
+
+
+@pytest.mark.parametrize("spec", ["nowhere.py:answer", "nothing"])
+def test_a_teacher_that_is_not_there_is_named(spec):
+    with pytest.raises(ValueError, match=f"answers = '{spec}' cannot work: needs FILE.py:NAME"):
+        FunctionActor(spec)
+
+
+def records(kept=20, plain_only=30):
+    both = [
+        Record(
+            index=f"k{i}",
+            data_source="s",
+            prompt=QUERY,
+            outcome=KEPT,
+            request=[{"role": "user", "content": f"request {i}"}],
+            answer=f"answer {i}",
+            prefix="p",
+            reflection="r",
+            correction="c",
+            prefix_tokens=1,
+            wrong_tokens=2,
+            tokens=3,
+            plain=f"plain {i}",
+        )
+        for i in range(kept)
+    ]
+    return [*both, *(Record(f"p{i}", "t", QUERY, "bad_format", ["bad_format"], plain="x") for i in range(plain_only))]
+
+
+def as_rows(rows):
+    return ConstructionStore.from_table(ConstructionStore.to_table(rows))
+
+
+def test_the_mixture_holds_as_many_of_each_kind_as_asked_for_and_shares_queries_only_where_it_must():
+    choice = choose(as_rows(records()), Recipe(sft=20, ift=10, plain_share=0.5))
+    assert {kind: len(indices) for kind, indices in choice.chosen.items()} == {
+        "reflective": 10,
+        "plain": 10,
+        "construction": 10,
+    }
+    assert not choice.chosen["reflective"] & choice.chosen["construction"]
+    assert not choice.chosen["reflective"] & choice.chosen["plain"]
+    scarce = choose(as_rows(records(kept=12)), Recipe(sft=20, ift=10, plain_share=0.5))
+    assert len(scarce.chosen["reflective"] & scarce.chosen["construction"]) == 8
+
+
+def test_the_mixture_depends_on_the_seed_and_not_on_the_order_of_the_records():
+    rows, shuffled = records(), records()
+    random.Random(1).shuffle(shuffled)
+    recipe = Recipe(sft=20, ift=10, seed=4)
+    assert choose(as_rows(rows), recipe) == choose(as_rows(shuffled), recipe)
+    assert choose(as_rows(rows), recipe) != choose(as_rows(rows), Recipe(sft=20, ift=10, seed=5))
+
+
+def test_the_chat_of_each_kind_ends_with_what_is_learned():
+    row = next(as_rows(records(kept=1, plain_only=0)))
+    assert [messages_of(kind, row)[-1]["content"] for kind in ("reflective", "plain", "construction")] == [
+        "prc",
+        "plain 0",
+        "answer 0",
+    ]
+    assert messages_of("construction", row)[0] == {"role": "user", "content": "request 0"}
+    assert messages_of("plain", row)[:-1] == messages_of("reflective", row)[:-1] == QUERY
+
+
+def test_nothing_to_train_on_is_an_error():
+    with pytest.raises(ValueError, match="nothing to train on"):
+        choose(as_rows([Record("a", "s", QUERY, INELIGIBLE)]), Recipe())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sft": 0, "ift": 0}, "sft = 0, ift = 0 cannot work"),
+        ({"plain_share": 1.5}, r"plain_share = 1.5 cannot work: needs a share in \[0, 1\]"),
+        ({"val_share": 1}, r"val_share = 1 cannot work: needs a share in \[0, 1\)"),
+    ],
+)
+def test_a_recipe_out_of_range_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**options)
+
+
+def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_path):
+    store = ConstructionStore.open_for_append(tmp_path / "constructions", {"seed": 1})
+    store.append(records())
+    recipe = Recipe(sft=60, ift=20, plain_share=0.5, val_share=0.3, seed=2)
+    choice, counts = write_chats(store, recipe, tmp_path)
+    tables = {split: pq.read_table(tmp_path / f"{split}.parquet").to_pylist() for split in ("train", "val")}
+    indices = {split: {row["index"] for row in rows} for split, rows in tables.items()}
+    assert indices["val"] and not indices["train"] & indices["val"]
+    assert all(held_out(index, recipe) for index in indices["val"])
+    for split, rows in tables.items():
+        assert [row["position"] for row in rows] == sorted(row["position"] for row in rows)
+        kinds = [row["kind"] for row in rows]
+        assert counts[split] == {kind: kinds.count(kind) for kind in ("reflective", "plain", "construction")}
+    sheet = datasheet(store, choice, recipe, counts, {"model_path": "m", "seed": 1})
+    assert sheet["chats"]["total"] == 20 + 30 + 20
+    assert sheet["short"] == ["20 reflective examples instead of 30: the data gives no more"]
+    assert sheet["queries"] == {"s": {KEPT: 20}, "t": {"bad_format": 30}}
+    assert sheet["attempts"] == {KEPT: 20, "bad_format": 30}
+    assert sheet["distributions"] == {"trajectory tokens": [3.0] * 5, "kept share of the rollout": [0.5] * 5}
+
+
+TEACHER = "def answer(query, wrong, correct, seed):\n    return {answer!r}\n"
+
+
+def test_the_command_resumes_skips_what_is_complete_and_refuses_another_prompt(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
+    source = RolloutStore.open_for_append(tmp_path / "rollouts", {"seed": 1})
+    source.append([rollouts(tokenizer, f"a{i}") for i in range(5)])
+
+    def build(*options):
+        command = ["cold-start", "build", str(tmp_path / "rollouts"), "--model", "name/model"]
+        command += ["--out", str(tmp_path / "out"), "--answers", f"{tmp_path}/teacher.py:answer", "--part-size", "2"]
+        output = CliRunner().invoke(app, [*command, *options], catch_exceptions=False).output
+        return " ".join(output.split())
+
+    assert "5 trajectories from 5 attempts" in build("--sft", "6", "--ift", "3", "--val-share", "0")
+    rows = pq.read_table(tmp_path / "out" / "train.parquet").to_pylist()
+    assert not (tmp_path / "out" / "val.parquet").exists()
+    assert sorted(row["kind"] for row in rows) == ["construction"] * 3 + ["plain"] * 3 + ["reflective"] * 3
+    assert json.loads((tmp_path / "out" / "datasheet.json").read_text())["facts"]["recipe"]["sft"] == 6
+    assert "train.parquet is complete" in build("--sft", "6", "--ift", "3", "--val-share", "0")
+    source.append([rollouts(tokenizer, "new")])
+    assert "6 trajectories from 6 attempts" in build("--sft", "6", "--ift", "3", "--val-share", "0")
+    with pytest.raises(StoreMismatch, match=r"limits\.attempts = 4 then, 2 now"):
+        build("--attempts", "2")
+    (tmp_path / "prompt.txt").write_text("{query}{wrong}")
+    with pytest.raises(ValueError, match="a construction prompt needs each of"):
+        build("--prompt-file", str(tmp_path / "prompt.txt"))
+
+
+def test_a_query_in_two_stores_is_refused(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
+    for name in "xy":
+        RolloutStore.open_for_append(tmp_path / name, {}).append([rollouts(tokenizer)])
+    command = ["cold-start", "build", str(tmp_path / "x"), str(tmp_path / "y"), "--model", "name/model"]
+    command += ["--out", str(tmp_path / "out"), "--answers", f"{tmp_path}/teacher.py:answer"]
+    with pytest.raises(ValueError, match=r"query a is in two stores of rollouts, the second is .*y"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

@@ -1,0 +1,312 @@
+"""A group's constructions, with a scripted engine in place of the actor."""
+
+import asyncio
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
+
+from tapo.config import TapoConfig
+from tapo.construction.constructor import Constructor, Limits
+from tapo.construction.group_report import GroupReport
+from tapo.rollout.group import Group, Judge
+
+WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
+RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
+RECONSTRUCTION = "Step 1: 28*3=84\nStep 2: 84-39=55\nWait, 84-39 is not 55.\nStep 2: 84-39=45\n\\boxed{45}"
+ANSWER = f"<analysis>Step 2.</analysis>\n<reconstruction>\n{RECONSTRUCTION}\n</reconstruction>"
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+QUERY = [{"role": "user", "content": "28*3-39?"}]
+JUDGE = Judge(threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
+BY_ACC = replace(JUDGE, correct_key="acc")
+
+
+@pytest.fixture
+def tokenizer(byte_tokenizer):
+    byte_tokenizer.chat_template = TEMPLATE
+    return byte_tokenizer
+
+
+def rollout(tokenizer, text, reward, acc=0):
+    ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+    return AgentLoopOutput(
+        prompt_ids=[5, 6, 7],
+        response_ids=ids,
+        response_mask=[1] * len(ids),
+        response_logprobs=[-0.5] * len(ids),
+        reward_score=reward,
+        num_turns=2,
+        metrics=AgentLoopMetrics(),
+        extra_fields={
+            "min_global_steps": 3,
+            "max_global_steps": 3,
+            "turn_scores": [],
+            "reward_extra_info": {"acc": acc},
+        },
+    )
+
+
+def settled_group(tokenizer, n_wrong=4, n_right=2, wrong=WRONG, query=QUERY, judge=JUDGE):
+    group = Group("uid", n_wrong + n_right, {"top_p": 0.9, "temperature": 0.3, "logprobs": True}, judge)
+    outputs = [rollout(tokenizer, wrong, 0.0)] * n_wrong + [rollout(tokenizer, RIGHT, 1.0)] * n_right
+    for session, output in enumerate(outputs):
+        group.add(session, output.model_copy(), {"raw_prompt": query, "uid": "uid"})
+    return group
+
+
+class Engine:
+    """Answers as scripted and remembers what it was asked."""
+
+    def __init__(self, tokenizer, answer=ANSWER):
+        self.tokenizer, self.answer, self.requests = tokenizer, answer, []
+
+    async def generate(self, **request):
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is None:
+            await asyncio.sleep(3600)
+        ids = self.tokenizer.encode(self.answer, add_special_tokens=False)
+        return SimpleNamespace(token_ids=ids, extra_fields={"global_steps": 4, "min_global_steps": 4})
+
+
+def constructor(tokenizer, engine, reward=1.0, acc=True, max_model_len=4096, **options):
+    async def score(output, fields):
+        output.reward_score = reward
+        output.extra_fields["reward_extra_info"] = {"acc": acc}
+
+    return Constructor(
+        TapoConfig.from_mapping({"construction": {"timeout_s": 0.5}, **options}),
+        tokenizer,
+        generate=engine.generate,
+        score=score,
+        limits=Limits(response_length=400, max_model_len=max_model_len, max_tokens=300),
+        chat_template_kwargs={},
+    )
+
+
+def run(builder, group):
+    """(attempts, report) of all the group's candidates."""
+
+    async def construct():
+        report = GroupReport()
+        pairs = builder.candidates(group, step=7)
+        attempts = await asyncio.gather(
+            *(builder.attempt(group, *pair, f"uid_ref_{j}", report) for j, pair in enumerate(pairs))
+        )
+        return attempts, report
+
+    return asyncio.run(construct())
+
+
+def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
+    engine = Engine(tokenizer)
+    attempts, report = run(constructor(tokenizer, engine), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
+    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4}
+    assert not report.rejected
+    output, source = attempts[0].output, attempts[0].wrong.output
+    assert tokenizer.decode(output.response_ids, skip_special_tokens=True) == RECONSTRUCTION
+    assert output.model_fields_set == source.model_fields_set
+    assert output.prompt_ids == source.prompt_ids
+    assert output.response_mask == [1] * len(output.response_ids)
+    assert output.response_logprobs == [0.0] * len(output.response_ids)
+    assert output.extra_fields["min_global_steps"] == 4 and output.extra_fields["max_global_steps"] == 3
+    assert source.reward_score == 0.0 and source.extra_fields["reward_extra_info"] == {"acc": 0}
+
+
+def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    group = settled_group(tokenizer)
+    for settled in group.rollouts:
+        if settled.output.reward_score == 1.0:
+            settled.output.response_ids[-1] = end
+    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert {attempt.output.response_ids[-1] for attempt in attempts} == {end}
+
+
+SILENT = ANSWER.replace("Wait, 84-39 is not 55.\nStep 2: 84-39=45\n", "So the subtraction leaves forty-five of them.\n")
+
+
+def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one_is_required(tokenizer):
+    attempts, report = run(constructor(tokenizer, Engine(tokenizer, SILENT)), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and report.without_reflection == 4
+    required = {"require_reflection": True, "timeout_s": 0.5}
+    _, report = run(constructor(tokenizer, Engine(tokenizer, SILENT), construction=required), settled_group(tokenizer))
+    assert report.rejected == {"no_reflection": 4} and report.without_reflection == 0
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
+    assert report.without_reflection == 0
+
+
+def test_an_answer_that_starts_over_keeps_too_little(tokenizer):
+    over = "<analysis>a</analysis><reconstruction>Subtracting 39 from 84 leaves 45. \\boxed{45}</reconstruction>"
+    _, report = run(constructor(tokenizer, Engine(tokenizer, over)), settled_group(tokenizer))
+    assert report.rejected == {"prefix_too_short": 4}
+
+
+def test_thinking_is_read_over_and_said_once(tokenizer, caplog):
+    engine = Engine(tokenizer, f"<think>I write <analysis> and <reconstruction>.</think>{ANSWER}")
+    builder = constructor(tokenizer, engine)
+    for _ in range(2):
+        attempts, _ = run(builder, settled_group(tokenizer))
+        assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
+    assert [record.message for record in caplog.records if "thinks before" in record.message] == [
+        record.message for record in caplog.records
+    ]
+    assert len(caplog.records) == 1
+
+
+def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_temperature(tokenizer):
+    engine = Engine(tokenizer)
+    run(constructor(tokenizer, engine), settled_group(tokenizer))
+    request = engine.requests[0]
+    assert request["sampling_params"] == {"top_p": 0.9, "temperature": 1.0, "logprobs": False, "max_tokens": 300}
+    prompt = tokenizer.decode(request["prompt_ids"])
+    assert "28*3-39?" in prompt and WRONG in prompt and RIGHT in prompt and prompt.endswith("assistant: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("no tags at all", "bad_format"),
+        (ANSWER.replace("28*3", "28 x 3"), "not_verbatim"),
+        (f"<analysis>a</analysis><reconstruction>{WRONG}</reconstruction>", "splice_at_end"),
+        (ANSWER.replace("Wait,", "The reference solution says that"), "leak"),
+        (RuntimeError("engine died"), "error"),
+        (None, "timeout"),
+    ],
+)
+def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, answer, outcome):
+    attempts, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    assert report.rejected == {outcome: 4}
+    assert report.funnel["correct"] == 0 and report.funnel["attempted"] == 4
+
+
+def test_an_answer_gets_what_room_the_engine_has_and_a_prompt_without_any_is_never_sent(tokenizer):
+    engine = Engine(tokenizer)
+    run(constructor(tokenizer, engine), settled_group(tokenizer))
+    prompt = len(engine.requests[0]["prompt_ids"])
+    sibling = len(rollout(tokenizer, RIGHT, 1.0).response_ids)
+    for room, sent in ((sibling, 4), (sibling - 1, 0)):
+        engine = Engine(tokenizer)
+        _, report = run(constructor(tokenizer, engine, max_model_len=prompt + room), settled_group(tokenizer))
+        assert len(engine.requests) == sent
+        assert report.rejected["does_not_fit"] == 4 - sent
+        assert {request["sampling_params"]["max_tokens"] for request in engine.requests} <= {sibling}
+
+
+def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokenizer):
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer, wrong=" "))
+    assert report.rejected == {"empty_response": 4}
+    turns = [*QUERY, {"role": "assistant", "content": "a"}, *QUERY]
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer, query=turns))
+    assert report.rejected == {"unsupported_query": 4}
+
+
+@pytest.mark.parametrize(
+    ("contrast", "outcome"), [("source", "trained"), ("failed", "trained"), ("none", "wrong_answer")]
+)
+def test_failed_constructions_are_trained_as_negatives_unless_contrast_is_none(tokenizer, contrast, outcome):
+    builder = constructor(tokenizer, Engine(tokenizer), reward=0.0, contrast=contrast)
+    attempts, report = run(builder, settled_group(tokenizer))
+    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    assert report.funnel["correct"] == 0
+
+
+def test_the_full_reconstruction_goes_through_the_same_code(tokenizer):
+    engine = Engine(tokenizer, f"<analysis>a</analysis><reconstruction>{RIGHT}</reconstruction>")
+    builder = constructor(tokenizer, engine, reconstruction="full")
+    attempts, _ = run(builder, settled_group(tokenizer))
+    assert attempts[0].spliced.prefix_length == 0 and attempts[0].spliced.text == RIGHT
+
+
+def test_a_rerun_picks_the_same_whatever_order_sessions_settle_in(tokenizer):
+    builder = constructor(tokenizer, Engine(tokenizer))
+    group, again = settled_group(tokenizer, n_wrong=6), settled_group(tokenizer, n_wrong=6)
+    again.rollouts.reverse()
+
+    def chosen(group, step):
+        return [(wrong.session_id, right.session_id) for wrong, right in builder.candidates(group, step)]
+
+    assert chosen(group, 7) == chosen(again, 7)
+    assert len({tuple(chosen(group, step)) for step in range(20)}) > 5
+
+
+def test_an_ineligible_group_is_left_alone(tokenizer):
+    builder = constructor(tokenizer, Engine(tokenizer))
+    assert builder.candidates(settled_group(tokenizer, n_wrong=3, n_right=5), 1) == []
+    assert builder.candidates(Group("uid", 8, {}, JUDGE), 1) == []
+
+
+def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupported(tokenizer):
+    group = Group("uid", 3, {}, JUDGE)
+    assert [group.settle() for _ in range(3)] == [False, False, True]
+    output = rollout(tokenizer, WRONG, 0.0)
+    for outputs, why in (
+        ([output, output], "multi_output"),
+        (output.model_copy(update={"response_mask": [1, 0]}), "multi_turn"),
+        (output.model_copy(update={"multi_modal_data": {"images": [1]}}), "multi_modal"),
+        (output.model_copy(update={"reward_score": float("nan")}), "no_reward"),
+    ):
+        group = Group("uid", 3, {}, JUDGE)
+        group.add(0, outputs, {})
+        assert group.left_alone == {why: 1} and group.rollouts == []
+        assert group.first_session == 0
+
+
+def test_a_session_that_is_left_alone_keeps_its_siblings_from_nothing(tokenizer):
+    group = settled_group(tokenizer)
+    output = rollout(tokenizer, WRONG, 0.0)
+    group.add(6, [output, output], {})
+    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and group.left_alone == {"multi_output": 1}
+
+
+def test_with_a_correct_key_correctness_is_its_value_and_not_the_reward(tokenizer):
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.9, acc=False), {"raw_prompt": QUERY})
+    group.add(1, rollout(tokenizer, RIGHT, 0.3, acc=True), {"raw_prompt": QUERY})
+    builder = constructor(tokenizer, Engine(tokenizer), correct_key="acc")
+    [(wrong, correct)] = builder.candidates(group, step=1)
+    assert (wrong.session_id, correct.session_id) == (0, 1)
+
+
+@pytest.mark.parametrize(("acc", "outcome", "is_correct"), [(1.0, "trained", True), (0.0, "wrong_answer", False)])
+def test_constructed_rows_are_judged_by_the_correct_key_too(tokenizer, acc, outcome, is_correct):
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.9, acc=0), {"raw_prompt": QUERY})
+    group.add(1, rollout(tokenizer, RIGHT, 0.3, acc=1), {"raw_prompt": QUERY})
+    builder = constructor(tokenizer, Engine(tokenizer), reward=0.1, acc=acc, correct_key="acc", contrast="none")
+    [attempt], report = run(builder, group)
+    assert (attempt.outcome, attempt.is_correct, report.funnel["correct"]) == (outcome, is_correct, int(is_correct))
+    assert attempt.output.reward_score == 0.1
+
+
+def test_a_session_without_the_correct_key_says_what_its_reward_holds(tokenizer):
+    group = Group("uid", 2, {}, replace(JUDGE, correct_key="accuracy"))
+    group.add(0, rollout(tokenizer, WRONG, 0.0), {})
+    assert group.left_alone == {"lacks correct_key 'accuracy': the reward's extra info has acc": 1}
+    group = Group("uid", 2, {}, BY_ACC)
+    group.add(0, rollout(tokenizer, WRONG, 0.0, acc="no"), {})
+    assert group.left_alone == {"acc = 'no'": 1}
+
+
+def test_a_response_is_cut_off_when_it_fills_its_length_without_an_end(tokenizer):
+    output = rollout(tokenizer, WRONG, 0.0)
+    length = len(output.response_ids)
+    assert not replace(JUDGE, response_length=length).is_truncated(output)
+    output.response_ids = output.response_ids[:-1]
+    assert replace(JUDGE, response_length=length - 1).is_truncated(output)
+    assert not replace(JUDGE, response_length=length).is_truncated(output)
+
+
+def test_reports_add_up_and_survive_their_tag(tokenizer):
+    _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
+    total = GroupReport.total_of([GroupReport.from_tag(report.to_tag()), report])
+    assert total.total == 2 and total.funnel["correct"] == 8
+    assert GroupReport.total_of([]).total == 0

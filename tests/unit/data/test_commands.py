@@ -1,0 +1,215 @@
+import io
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tapo.cli import app
+from tapo.data.queries import iter_queries
+from tapo.data.query import stable_index
+from tapo.data.rollout_store import RolloutStore
+from tapo.files.fingerprint import MIB, fingerprint_of_file, fingerprint_of_model
+from tapo.files.markers import is_complete, marker_of, report_of, stage
+from tests.unit.data.test_pass_rate import rollouts
+
+FACTS = {"stage": "test", "options": {"n": 1}}
+
+
+def console():
+    return Console(file=io.StringIO(), width=300)
+
+
+def test_a_stage_is_complete_only_when_it_ended_well(tmp_path):
+    out = tmp_path / "out.txt"
+    assert not is_complete(out, FACTS, console())
+    with pytest.raises(RuntimeError), stage(out, FACTS):
+        out.write_text("half")
+        raise RuntimeError
+    assert not is_complete(out, FACTS, console())
+    with stage(out, FACTS) as report:
+        out.write_text("whole")
+        report["rows"] = 3
+    assert is_complete(out, FACTS, console()) and report_of(out) == {"rows": 3}
+    out.unlink()
+    assert not is_complete(out, FACTS, console())
+
+
+def test_other_inputs_or_another_output_are_told_by_key(tmp_path):
+    out, terminal = tmp_path / "folder", console()
+    out.mkdir()
+    with stage(out, FACTS):
+        (out / "a").write_text("1")
+    assert not is_complete(out, FACTS | {"options": {"n": 2}}, terminal)
+    (out / "a").write_text("12")
+    assert not is_complete(out, FACTS, terminal)
+    text = terminal.file.getvalue()
+    assert "is made again: options.n = 1 then, 2 now" in text and "is made again: bytes = 1 then, 2 now" in text
+    marker_of(out).write_text("{")
+    with pytest.raises(ValueError, match=r"folder\.stage\.json is damaged"):
+        is_complete(out, FACTS, terminal)
+
+
+def test_a_stage_that_is_begun_again_is_no_longer_complete(tmp_path):
+    out = tmp_path / "out.txt"
+    with stage(out, FACTS):
+        out.write_text("one")
+    with pytest.raises(RuntimeError), stage(out, FACTS | {"seed": 2}):
+        out.write_text("two")
+        raise RuntimeError
+    assert not is_complete(out, FACTS, console())
+
+
+def write_model(folder, weights=b"w", **texts):
+    folder.mkdir()
+    for name, text in {"config": "{}", "tokenizer": "{}", "generation_config": "{}"}.items():
+        (folder / f"{name}.json").write_text(texts.get(name, text))
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "README.md").write_text(str(folder))
+    return fingerprint_of_model(folder)
+
+
+def test_a_models_fingerprint_covers_configuration_tokenizer_and_weights(tmp_path):
+    weights = bytearray(20 * MIB)
+    same = write_model(tmp_path / "a", weights)
+    assert write_model(tmp_path / "b", weights) == same and same.startswith("sha256:")
+    weights[-1] = 1
+    others = [
+        write_model(tmp_path / "c", weights),
+        write_model(tmp_path / "d", bytes(20 * MIB + 1)),
+        write_model(tmp_path / "e", bytes(20 * MIB), config='{"a": 1}'),
+        write_model(tmp_path / "f", bytes(20 * MIB), tokenizer='{"a": 1}'),
+        write_model(tmp_path / "g", bytes(20 * MIB), generation_config='{"a": 1}'),
+    ]
+    assert len({same, *others}) == 6
+
+
+def test_a_model_on_the_hub_is_its_name_and_a_wrong_path_is_refused(tmp_path):
+    assert fingerprint_of_model("Qwen/Qwen3-8B") == "Qwen/Qwen3-8B"
+    for wrong in (tmp_path / "none", tmp_path):
+        with pytest.raises(
+            ValueError, match=r"model = '.*' cannot work: needs a folder with a config\.json or a hub name"
+        ):
+            fingerprint_of_model(wrong)
+
+
+def test_a_files_fingerprint_is_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert fingerprint_of_file(tmp_path / "a") == (
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def write_queries(path, indices, **changes):
+    rows = [
+        {"data_source": "s", "prompt": [{"role": "user", "content": "How?"}], "reward_model": {"ground_truth": "1"}}
+        | ({"extra_info": {"index": index}} if index != "none" else {})
+        | changes
+        for index in indices
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
+    assert [query.index for query in iter_queries(write_queries(tmp_path / "a.parquet", ["x", "y"]))] == ["x", "y"]
+    assert [query.index for query in iter_queries(write_queries(tmp_path / "b.parquet", [7, 8]))] == ["s/7", "s/8"]
+    (query,) = iter_queries(write_queries(tmp_path / "c.parquet", ["none"]))
+    assert query.index == stable_index("s", "how") and query.question == "How?" and query.ground_truth == "1"
+
+
+@pytest.mark.parametrize(
+    "indices, changes, message",
+    [
+        (["x"], {"reward_model": {"style": "rule"}}, r"has no usable query: no reward_model.ground_truth \(1 rows\)"),
+        ([], {}, "has no column 'data_source'"),
+    ],
+)
+def test_data_that_cannot_be_sampled_from_is_refused(tmp_path, indices, changes, message):
+    with pytest.raises(ValueError, match=message):
+        list(iter_queries(write_queries(tmp_path / "a.parquet", indices, **changes)))
+
+
+def test_an_empty_or_missing_parquet_file_is_named(tmp_path):
+    path = write_queries(tmp_path / "a.parquet", ["x"])
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(ValueError, match=r"a\.parquet holds no rows"):
+        list(iter_queries(path))
+    with pytest.raises(ValueError, match=r"b\.parquet cannot be read: there is no such file"):
+        list(iter_queries(tmp_path / "b.parquet"))
+
+
+def test_the_commands_run_from_problems_to_rl_data(tmp_path):
+    problems = [{"q": f"What is {number} plus one, as a number?", "a": number + 1} for number in range(4)]
+    (tmp_path / "train.json").write_text(json.dumps(problems))
+    (tmp_path / "test.json").write_text(json.dumps(problems[:1]))
+    columns = ["--question-column", "q", "--answer-column", "a"]
+
+    def tapo(*arguments):
+        result = CliRunner().invoke(app, ["data", *map(str, arguments)], catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.output
+
+    train, test, clean, rl = (tmp_path / f"{name}.parquet" for name in ("train", "test", "clean", "rl"))
+    tapo("prepare", "custom", "--source", tmp_path / "train.json", "--out", train, *columns)
+    tapo("prepare", "aime2024", "--source", tmp_path / "test.json", "--out", test, *columns)
+    tapo("decontaminate", train, "--against", test, "--out", clean, "--threshold", "0.9")
+    queries = list(iter_queries(clean))
+    assert [query.ground_truth for query in queries] == ["2", "3", "4"]
+    scores = ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
+    rows = [
+        rollouts(query.index, row, query.ground_truth, query.prompt[0]["content"])
+        for query, row in zip(queries, scores, strict=True)
+    ]
+    RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(rows)
+    assert "0 damaged parts" in tapo("repair", tmp_path / "rollouts")
+    assert "Pass rates" in tapo("filter", tmp_path / "rollouts", "--data", clean, "--out", rl)
+    assert [query.index for query in iter_queries(rl)] == [queries[0].index]
+
+
+KILLED = """
+import os, signal, sys
+import pyarrow.parquet as pq
+write = pq.ParquetWriter.write_table
+def die(self, *arguments, **options):
+    write(self, *arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+pq.ParquetWriter.write_table = die
+from tapo.cli import main
+sys.argv = ["tapo", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("stage", ["prepare", "filter"])
+def test_a_stage_killed_while_writing_leaves_nothing_that_counts_and_runs_again_as_if_unbroken(tmp_path, stage):
+    problems = [{"problem": f"What is {number} plus one, as a number?", "answer": number + 1} for number in range(4)]
+    (tmp_path / "problems.json").write_text(json.dumps(problems))
+
+    def arguments(out):
+        if stage == "prepare":
+            return ["data", "prepare", "custom", "--source", str(tmp_path / "problems.json"), "--out", str(out)]
+        store, data = str(tmp_path / "rollouts"), str(tmp_path / "data.parquet")
+        return ["data", "filter", store, "--data", data, "--out", str(out)]
+
+    if stage == "filter":
+        write_queries(tmp_path / "data.parquet", ["a", "b"])
+        RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(
+            [rollouts("a", [1.0, 0.0], question="How?"), rollouts("b", [0.0], question="How?")]
+        )
+    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
+    assert CliRunner().invoke(app, arguments(whole), catch_exceptions=False).exit_code == 0
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments(broken)], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert not broken.exists() and not marker_of(broken).exists()
+    assert CliRunner().invoke(app, arguments(broken), catch_exceptions=False).exit_code == 0
+    assert pq.read_table(broken) == pq.read_table(whole)
+
+
+def test_the_command_line_imports_what_a_command_needs_and_no_more():
+    script = "import sys, tapo.cli; print(sorted({'pyarrow', 'datasets', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,194 @@
+"""`tapo rollout` without a model: what is asked, what is written, and what a second start repeats."""
+
+import asyncio
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tapo.cli import app
+from tapo.data.queries import QueryFiles, iter_queries
+from tapo.data.rollout_store import RolloutStore
+from tapo.files.part_store import StoreMismatch
+from tapo.generation.chat import prompt_ids
+from tapo.generation.engine import Sample, Sampling, derived_seed
+from tapo.generation.options import EngineOptions, key_values, template_kwargs
+from tapo.generation.progress import Progress
+from tapo.generation.run_rollouts import RolloutOptions, rollout_fingerprint
+from tapo.generation.sampling import RolloutTask, sample_rollouts
+from tapo.generation.scoring import Reward, Scorer
+from tests.unit.construction.test_constructor import TEMPLATE
+
+FACTS = {"model": "m"}
+
+
+class Engine:
+    """Answers right with even seeds; fails at its `fails_at`-th call."""
+
+    def __init__(self, tokenizer, fails_at=None):
+        self.tokenizer, self.fails_at, self.calls = tokenizer, fails_at, []
+
+    async def sample(self, prompt_ids, sampling, *, n, seed):
+        self.calls.append((list(prompt_ids), seed))
+        if len(self.calls) == self.fails_at:
+            raise ConnectionError("gone")
+        await asyncio.sleep(0)
+        text = rf"\boxed{{{7 if seed % 2 == 0 else 8}}}"
+        ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
+        return [Sample(ids, "stop"), *[Sample(ids[:-1], "length")] * (n - 1)]
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+def tokenizer(byte_tokenizer):
+    byte_tokenizer.chat_template = TEMPLATE
+    return byte_tokenizer
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_data(tmp_path / "data.parquet", [f"question {i}" for i in range(7)])
+
+
+def write_data(path, questions):
+    rows = [
+        {
+            "data_source": "test",
+            "prompt": [{"role": "user", "content": question}],
+            "reward_model": {"style": "rule", "ground_truth": "7"},
+            "extra_info": {"index": f"q{i}"},
+        }
+        for i, question in enumerate(questions)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def sample(data, store, engine, *, max_prompt_tokens=1000, part_size=2, at_once=3):
+    task = RolloutTask(engine, Scorer(), engine.tokenizer, Sampling(max_tokens=9), n=2, seed=5, template_kwargs={})
+    with Progress("rollouts", 7, Console(file=io.StringIO())) as progress:
+        return asyncio.run(
+            sample_rollouts(
+                iter_queries(data),
+                store,
+                task,
+                max_prompt_tokens=max_prompt_tokens,
+                at_once=at_once,
+                part_size=part_size,
+                progress=progress,
+            )
+        )
+
+
+def test_each_query_is_asked_once_with_its_own_seed_and_stored_with_its_scores(tokenizer, data, tmp_path):
+    store, engine = RolloutStore.open_for_append(tmp_path / "s", FACTS), Engine(tokenizer)
+    report = sample(data, store, engine)
+    rows = list(store)
+    assert [row.index for row in rows] == [f"q{i}" for i in range(7)]
+    seeds = [derived_seed(5, row.index) for row in rows]
+    assert sorted(engine.calls) == sorted(
+        (prompt_ids([{"role": "user", "content": f"question {i}"}], tokenizer, {}), seed)
+        for i, seed in enumerate(seeds)
+    )
+    for row, seed in zip(rows, seeds, strict=True):
+        right = seed % 2 == 0
+        assert row.responses == [rf"\boxed{{{7 if right else 8}}}"] * 2 and row.scores == [float(right)] * 2
+        assert row.finish_reasons == ["stop", "length"]
+        assert row.response_ids[0] == [*row.response_ids[1], tokenizer.eos_token_id]
+    right = 2 * sum(seed % 2 == 0 for seed in seeds)
+    assert (report.sampled, report.there, report.responses, report.correct, report.truncated) == (7, 0, 14, right, 7)
+
+
+def test_an_engine_that_fails_loses_nothing_that_was_complete_and_a_second_start_repeats_none_of_it(
+    tokenizer, data, tmp_path
+):
+    store = RolloutStore.open_for_append(tmp_path / "s", FACTS)
+    with pytest.raises(ConnectionError, match="gone"):
+        sample(data, store, Engine(tokenizer, fails_at=4), at_once=1)
+    assert [row.index for row in store] == ["q0", "q1", "q2"]
+    again = Engine(tokenizer)
+    report = sample(data, RolloutStore.open_for_append(tmp_path / "s", FACTS), again)
+    assert (report.there, report.sampled, len(again.calls)) == (3, 4, 4)
+    whole = RolloutStore.open_for_append(tmp_path / "whole", FACTS)
+    sample(data, whole, Engine(tokenizer))
+    assert list(store) == list(whole)
+
+
+def test_queries_with_too_long_a_prompt_are_left_out_and_named(tokenizer, tmp_path):
+    data = write_data(tmp_path / "long.parquet", ["short", "long " * 100])
+    store = RolloutStore.open_for_append(tmp_path / "s", FACTS)
+    report = sample(data, store, Engine(tokenizer), max_prompt_tokens=60)
+    assert (report.overlong, store.done()) == (["q1"], {"q0"})
+
+
+def test_the_command_goes_on_where_it_stopped_and_refuses_to_mix(tokenizer, data, tmp_path, monkeypatch):
+    engines = []
+
+    def start(options, tokenizer):
+        engines.append(Engine(tokenizer))
+        return engines[-1]
+
+    monkeypatch.setattr(EngineOptions, "start", start)
+    monkeypatch.setattr("tapo.generation.run_rollouts.load_tokenizer", lambda model: tokenizer)
+    arguments = ["rollout", str(data), "--model", "name/model", "--out", str(tmp_path / "s"), "--n", "2"]
+    first = CliRunner().invoke(app, [*arguments, "--limit", "3"], catch_exceptions=False)
+    assert "3 queries sampled, 0 were there; 6 responses" in " ".join(first.output.split())
+    second = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "4 queries sampled, 3 were there" in " ".join(second.output.split())
+    third = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "holds rollouts of all 7 queries" in " ".join(third.output.split()) and len(engines) == 2
+    with pytest.raises(StoreMismatch, match=r"sampling\.temperature = 1\.0 then, 0\.5 now"):
+        CliRunner().invoke(app, [*arguments, "--temperature", "0.5"], catch_exceptions=False)
+    write_data(data, ["other"])
+    with pytest.raises(StoreMismatch, match=r"data = 'sha256:"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1}, "temperature = -1 cannot work: needs a number >= 0"),
+        ({"top_p": 0}, "top_p = 0 cannot work: needs 0 < top_p <= 1"),
+        ({"max_tokens": 0}, "max_tokens = 0 cannot work: needs an integer >= 1"),
+    ],
+)
+def test_sampling_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(**options)
+
+
+def test_options_are_read_as_yaml_and_a_pair_without_a_value_is_refused():
+    assert key_values("engine", ["a=2", "b=true", "c=x=y"]) == {"a": 2, "b": True, "c": "x=y"}
+    with pytest.raises(ValueError, match="engine = 'a' cannot work: needs KEY=VALUE"):
+        key_values("engine", ["a"])
+
+
+def test_a_chat_template_is_told_not_to_think_unless_the_user_says_otherwise():
+    assert template_kwargs(None) == {"enable_thinking": False}
+    assert template_kwargs(["enable_thinking=true", "level=2"]) == {"enable_thinking": True, "level": 2}
+    assert template_kwargs(["none"]) == {}
+    with pytest.raises(ValueError, match="template = 'none' cannot work: needs KEY=VALUE"):
+        template_kwargs(["none", "level=2"])
+
+
+def test_engine_arguments_and_servers_exclude_each_other():
+    with pytest.raises(ValueError, match=r"engine = {'dtype': 'half'} cannot work with server"):
+        EngineOptions("m", ["http://x/v1"], None, {"dtype": "half"}).start(None)
+
+
+def test_a_reward_function_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"reward = pkg://tapo.rewards:nothing cannot work"):
+        Scorer(Reward("pkg://tapo.rewards", "nothing"))
+
+
+def test_the_fingerprint_names_everything_that_decides_about_rollouts(data):
+    options = RolloutOptions(
+        QueryFiles(data), EngineOptions("name/model"), data, Sampling(), 8, 1, {"enable_thinking": False}, 1024
+    )
+    facts = rollout_fingerprint(options, Scorer())
+    assert facts.keys() == {"data", "model", "sampling", "n", "seed", "template", "max_prompt_tokens", "reward"}

@@ -1,0 +1,148 @@
+"""The scripts around the commands, with stand-ins that note how they were called."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[3] / "run_scripts"
+RECIPES = Path(__file__).parents[3] / "recipe" / "tapo" / "config"
+
+TAPO = """#!/usr/bin/env bash
+if [[ "$1 $2" == "recipe path" ]]; then echo "$RECIPES/$3.yaml"; exit; fi
+echo "$*" >> "$CALLS"
+while [[ $# -gt 0 ]]; do
+  if [[ "$1" == --out ]]; then out="$2"; fi
+  shift
+done
+if [[ "$out" == *.parquet ]]; then mkdir -p "$(dirname "$out")"; echo "$out" > "$out"; fi
+if [[ "$out" == */chats ]]; then mkdir -p "$out"; echo t > "$out/train.parquet"; echo v > "$out/val.parquet"; fi
+"""
+PYTHON = """#!/usr/bin/env bash
+echo "python $*" >> "$CALLS"
+mkdir -p "$OUT/checkpoints/global_step_7/huggingface"
+echo 7 > "$OUT/checkpoints/latest_checkpointed_iteration.txt"
+echo "{}" > "$OUT/checkpoints/global_step_7/huggingface/config.json"
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a script; returns (exit status, its output, the calls since the last run)."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("tapo", TAPO), ("python", PYTHON)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def call(script, *arguments, **variables):
+        calls.write_text("")
+        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+        environment |= {"CALLS": str(calls), "RECIPES": str(RECIPES), **variables}
+        command = ["bash", SCRIPTS / script, *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr, calls.read_text().splitlines()
+
+    return call
+
+
+def test_the_cold_start_runs_its_stages_in_order_and_leaves_what_rl_takes(run, tmp_path):
+    work = tmp_path / "w"
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=str(work), ROLLOUT="--limit 5", SFT="optim.lr=1")
+    assert status == 0, output
+    starts = [" ".join(call.split()[:3]) for call in calls]
+    assert starts == [
+        "data prepare aime2024",
+        "data prepare aime2025",
+        "data prepare hmmt_feb_2025",
+        "data prepare deepscaler",
+        f"rollout {work}/data/train.parquet --model",
+        f"data filter {work}/rollouts",
+        f"cold-start build {work}/rollouts",
+        "python -m tapo.training_progress",
+    ]
+    names = ("aime2024", "aime2025", "hmmt_feb_2025")
+    assert " ".join(f"--against {work}/data/{name}.parquet" for name in names) in calls[3]
+    assert calls[4].endswith("--n 8 --seed 1 --threshold 0.5 --limit 5")
+    assert calls[7].endswith("--config-name cold_start_sft optim.lr=1")
+    assert (work / "rl" / "test.parquet").read_text() == f"{work}/data/aime2024.parquet\n"
+    assert (work / "sft" / "model" / "config.json").exists()
+
+
+def test_data_of_ones_own_takes_the_place_of_the_known_sets(run, tmp_path):
+    (tmp_path / "own.parquet").write_text("own")
+    variables = {"MODEL": "m", "WORK": str(tmp_path / "w"), "SOURCE": "problems.csv", "PREPARE": "--limit 3"}
+    status, output, calls = run("cold_start.sh", EVAL=str(tmp_path / "own.parquet"), **variables)
+    assert status == 0, output
+    assert calls[0] == (
+        f"data prepare custom --source problems.csv --out {tmp_path}/w/data/train.parquet "
+        f"--against {tmp_path}/own.parquet --limit 3"
+    )
+    assert (tmp_path / "w" / "rl" / "test.parquet").read_text() == "own"
+
+
+def test_a_verl_parquet_is_taken_as_it_is_with_its_reward_columns_and_template(run, tmp_path):
+    work = f"{tmp_path}/w"
+    variables = {
+        "PARQUET": "one.parquet two.parquet",
+        "REWARD": "--reward-path mine.py --reward-kwarg a=1",
+        "KEYS": "--prompt-key question",
+        "TEMPLATE": "enable_thinking=true level=2",
+        "THRESHOLD": "0.7",
+    }
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=work, **variables)
+    assert status == 0, output
+    template, reward = "--template enable_thinking=true --template level=2", variables["REWARD"]
+    assert calls[:3] == [
+        f"rollout one.parquet two.parquet --model m --out {work}/rollouts --n 8 --seed 1 {template} --threshold 0.7 "
+        f"{reward} --prompt-key question",
+        f"data filter {work}/rollouts --data one.parquet --data two.parquet --out {work}/rl/train.parquet "
+        "--allow-missing --threshold 0.7 --prompt-key question",
+        f"cold-start build {work}/rollouts --model m --out {work}/chats --seed 1 {template} --threshold 0.7 {reward}",
+    ]
+    assert calls[3].endswith("--config-name cold_start_sft")
+    assert not (tmp_path / "w" / "rl" / "test.parquet").exists()
+
+
+def test_a_verl_parquet_without_a_reward_is_scored_by_verl_and_excludes_preparation(run, tmp_path):
+    (tmp_path / "val.parquet").write_text("val")
+    variables = {"MODEL": "m", "WORK": f"{tmp_path}/w", "PARQUET": "one.parquet"}
+    status, output, calls = run("cold_start.sh", EVAL=f"{tmp_path}/val.parquet", **variables)
+    assert status == 0, output
+    for call in (calls[0], calls[2]):
+        assert "--reward-path verl" in call and "--template none" in call
+    assert (tmp_path / "w" / "rl" / "test.parquet").read_text() == "val"
+    for name in ("SOURCE", "INSTRUCTION", "PREPARE"):
+        status, output, calls = run("cold_start.sh", **variables, **{name: "x"})
+        assert (status, calls) == (1, []) and "it excludes SOURCE, INSTRUCTION and PREPARE" in output
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=f"{tmp_path}/w", KEYS="--prompt-key q")
+    assert (status, calls) == (1, []) and "KEYS names columns of PARQUET" in output
+
+
+def test_an_instruction_goes_to_training_and_evaluation_data_alike(run, tmp_path):
+    status, output, calls = run("cold_start.sh", MODEL="m", WORK=f"{tmp_path}/w", INSTRUCTION="Answer: NUMBER")
+    assert status == 0, output
+    assert all("--instruction Answer: NUMBER" in call for call in calls[:4]) and calls[4].startswith("rollout")
+
+
+def test_sft_is_skipped_when_complete_and_refused_with_other_data(run, tmp_path):
+    chats = tmp_path / "chats"
+    chats.mkdir()
+    for split in ("train", "val"):
+        (chats / f"{split}.parquet").write_text(split)
+    variables = {"MODEL": "m", "DATA": str(chats), "OUT": str(tmp_path / "sft")}
+    assert len(run("cold_start_sft.sh", **variables)[2]) == 1
+    status, output, calls = run("cold_start_sft.sh", **variables)
+    assert (status, calls) == (0, []) and "model is complete" in output
+    (chats / "train.parquet").write_text("changed")
+    status, output, calls = run("cold_start_sft.sh", **variables)
+    assert (status, calls) == (1, []) and "was begun with another model, other data or other options" in output
+
+
+@pytest.mark.parametrize(("script", "missing"), [("cold_start.sh", "MODEL"), ("cold_start_sft.sh", "DATA")])
+def test_a_missing_variable_is_named(run, script, missing):
+    variables = {"MODEL": "m"} if missing != "MODEL" else {}
+    status, output, calls = run(script, **variables)
+    assert status != 0 and missing in output and calls == []

@@ -1,0 +1,315 @@
+"""The stages of a step on a base trainer that only remembers what it was given."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+from tapo.config import ConfigError, TapoConfig
+from tapo.construction.dump import JsonLines
+from tapo.construction.group_report import GroupReport
+from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.trainer import trainers
+from tapo.trainer.actor import MINI_BATCH_FIELD, REF_TOTALS_FIELD
+from tapo.trainer.loss import LAMBDA_FIELD, RefTotals
+from tapo.trainer.trainers import TapoTrainer, TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
+
+
+class Base:
+    """Stands in for verl's trainer."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def _note(self, stage, batch, metrics):
+        self.seen.setdefault(stage, []).append(list(batch.keys))
+        metrics[stage] = len(batch)
+        return batch
+
+    def _balance_batch(self, batch, metrics, logging_prefix="global_seqlen", keep_minibatch=False):
+        return self._note("balance", batch, metrics)
+
+    def _compute_old_log_prob(self, batch, metrics):
+        return self._note("old_log_prob", batch, metrics)
+
+    def _compute_advantage(self, batch, metrics):
+        self.seen["estimator"] = self.config.algorithm.adv_estimator
+        return self._note("advantage", batch, metrics)
+
+    def _update_actor(self, batch, metrics):
+        self.seen["extra_info"] = dict(batch.extra_info)
+        return self._note("update", batch, metrics)
+
+    def _compute_metrics(self, batch, metrics, timing_raw, global_steps, epoch):
+        self._note("metrics", batch, metrics)
+
+
+class Trainer(TapoTrainer, Base):
+    def __init__(self, micro_batch=None, **options):
+        Base.__init__(self)
+        self.tapo = TapoConfig.from_mapping(options)
+        self._ref_steps, self._trained_dump, self.global_steps = [], JsonLines(None, ""), 1
+        self.use_reference_policy = self._warned_of_nothing = False
+        self.tokenizer = SimpleNamespace(eos_token_id=0)
+        self.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0, 1]})
+        self.config = OmegaConf.create(
+            {
+                "algorithm": {"adv_estimator": "tapo", "use_kl_in_reward": False, "norm_adv_by_std_in_grpo": True},
+                "trainer": {"critic_warmup": 0},
+                "actor_rollout_ref": {
+                    "actor": {
+                        "ppo_mini_batch_size": 1,
+                        "use_dynamic_bsz": micro_batch is None,
+                        "ppo_micro_batch_size_per_gpu": micro_batch,
+                    },
+                    "rollout": {"n": 4, "log_prob_use_dynamic_bsz": True, "log_prob_micro_batch_size_per_gpu": None},
+                    "ref": {},
+                },
+            }
+        )
+
+
+def rollout_key(i, index=0):
+    return f"u{i // 4}_{i % 4}_{index}"
+
+
+def batch_of(n_rollouts=8, n_refs=0, **tag):
+    keys = [rollout_key(i) for i in range(n_rollouts)] + [f"u0_ref_{4 + j}_0" for j in range(n_refs)]
+    tags = [{"seq_len": 10, "response_len": 6, **tag} for _ in range(n_rollouts)]
+    tags += [
+        {"seq_len": 10 + j, "response_len": 6 + j, REF_TAG: {"source_key": "u0_0_0", "prefix_length": 1}}
+        for j in range(n_refs)
+    ]
+    return KVBatchMeta(partition_id="train", keys=keys, tags=tags, extra_info={"temperature": 1.0})
+
+
+@pytest.fixture
+def padding(monkeypatch):
+    """verl's padding without a store behind it."""
+
+    def upsample(batch, multiple, eos):
+        missing = -len(batch) % multiple
+        keys = batch.keys + [f"pad_{i}_0" for i in range(missing)]
+        tags = batch.tags + [{**batch.tags[0], "is_padding": True} for _ in range(missing)]
+        return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags)
+
+    monkeypatch.setattr(trainers, "upsample_batch_to_divisible_size", upsample)
+
+
+def test_with_nothing_constructed_every_stage_sees_grpos_batch():
+    trainer, metrics = Trainer(), {}
+    batch = batch_of()
+    balanced = trainer._balance_batch(batch, metrics)
+    assert balanced.keys == batch.keys
+    trainer._compute_advantage(balanced, metrics)
+    trainer._update_actor(balanced, metrics)
+    for stage in ("balance", "advantage", "update"):
+        assert trainer.seen[stage] == [batch.keys]
+    assert trainer.seen["extra_info"] == {"temperature": 1.0, MINI_BATCH_FIELD: 4, LAMBDA_FIELD: 1.0}
+
+
+def test_each_mini_batch_of_each_rank_gets_its_share_and_rollouts_keep_their_place(padding):
+    trainer = Trainer()
+    balanced = trainer._balance_batch(batch_of(n_refs=3), {})
+    # two ranks x two mini-batches: four chunks of two rollouts and one constructed or padding row
+    assert [key for key in balanced.keys if key.startswith("u") and "_ref_" not in key] == batch_of().keys
+    assert len(balanced) == 12
+    for chunk in range(4):
+        kinds = [REF_TAG in tag for tag in balanced.tags[3 * chunk : 3 * chunk + 3]]
+        assert kinds == [False, False, True]
+
+
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_the_interleaved_pipeline_gets_rows_for_each_of_its_stages(padding, micro_batch):
+    trainer = Trainer(micro_batch)
+    pipeline = {"virtual_pipeline_model_parallel_size": 2, "pipeline_model_parallel_size": 4}
+    trainer.config.actor_rollout_ref.actor.megatron = pipeline
+    balanced = trainer._balance_batch(batch_of(n_refs=3), {})
+    assert len(balanced) == 8 + 4 * 4 * (micro_batch or 1)
+
+
+def test_rows_are_padded_to_fixed_micro_batches(padding):
+    balanced = Trainer(micro_batch=2)._balance_batch(batch_of(n_refs=3), {})
+    assert len(balanced) == 8 + 4 * 2
+
+
+def test_an_update_takes_as_many_steps_as_grpos_with_larger_mini_batches(padding):
+    trainer = Trainer(lambda_ref=0.5)
+    balanced = trainer._balance_batch(batch_of(n_refs=3), {})
+    returned = trainer._update_actor(balanced, {})
+    assert returned is balanced
+    # Three rows of 6, 7 and 8 tokens in two mini-batches.
+    totals = RefTotals(tokens=10.5, rows=1.5, longest=8)
+    expected = {"temperature": 1.0, MINI_BATCH_FIELD: 6, LAMBDA_FIELD: 0.5, REF_TOTALS_FIELD: totals}
+    assert trainer.seen["extra_info"] == expected
+    assert MINI_BATCH_FIELD not in balanced.extra_info
+
+
+def test_with_lambda_zero_the_update_sees_grpos_batch(padding):
+    trainer = Trainer(lambda_ref=0.0)
+    balanced = trainer._balance_batch(batch_of(n_refs=3), {})
+    trainer._update_actor(balanced, {})
+    assert trainer.seen["update"] == [batch_of().keys]
+    assert trainer.seen["extra_info"] == {"temperature": 1.0, MINI_BATCH_FIELD: 4, LAMBDA_FIELD: 0.0}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """(rows, bypass mode) of each computation of old log-probs by verl's own code, which reports the rows."""
+    calls = []
+
+    def compute(self, batch, metrics):
+        calls.append((len(batch), (self.config.algorithm.get("rollout_correction") or {}).get("bypass_mode", False)))
+        metrics["rows"] = len(batch)
+        return batch
+
+    monkeypatch.setattr(PPOTrainer, "_compute_old_log_prob", compute)
+    return calls
+
+
+def bare(cls, **algorithm):
+    trainer = object.__new__(cls)
+    trainer.config = OmegaConf.create({"algorithm": algorithm})
+    return trainer
+
+
+def test_log_probs_of_constructed_rows_leave_verls_metrics_alone(computed):
+    metrics = {}
+    bare(TapoTrainerSync)._compute_old_log_prob(batch_of(n_refs=3), metrics)
+    bare(TapoTrainerSync)._compute_old_log_prob(batch_of(), {})
+    assert metrics == {"rows": 8}
+    assert computed == [(8, False), (3, False), (8, False)]
+
+
+def test_in_bypass_mode_the_log_probs_of_constructed_rows_are_computed(computed):
+    trainer = bare(TapoTrainerSync, rollout_correction={"bypass_mode": True})
+    trainer._compute_old_log_prob(batch_of(n_refs=3), {})
+    assert computed == [(8, True), (3, False)]
+    assert trainer.config.algorithm.rollout_correction.bypass_mode is True
+
+
+def test_the_separate_mode_copies_the_model_once_for_both_kinds(computed):
+    copies, trainer = [], bare(TapoTrainerSeparateAsync)
+    trainer.actor_rollout_wg = SimpleNamespace(
+        save_model_to_cpu=lambda n: copies.append(f"save {n}"),
+        restore_model_from_cpu=lambda n: copies.append(f"restore {n}"),
+        clear_cpu_model=lambda n: copies.append(f"clear {n}"),
+    )
+    for trainer.local_trigger_step in (0, 1):
+        trainer._compute_old_log_prob(batch_of(n_refs=3), {})
+    assert copies == ["save 0", "save 1", "restore 0", "restore 1", "clear 1"]
+    assert [rows for rows, _ in computed] == [8, 3, 8, 3]
+
+
+def test_under_verls_mode_name_a_run_that_loads_the_group_gets_the_variant_and_no_other_does():
+    class Plain:
+        def __init__(self, config):
+            self.config = config
+
+    class Variant(Plain):
+        pass
+
+    class Own(chosen_by_group(Plain, Variant)):
+        pass
+
+    chosen = chosen_by_group(Plain, Variant)
+    with_group, without = OmegaConf.create({"algorithm": {"tapo": {}}}), OmegaConf.create({"algorithm": {}})
+    assert type(chosen(config=with_group)) is Variant and type(chosen(config=without)) is Plain
+    assert type(Own(with_group)) is Own and Own(with_group).config is with_group
+
+
+def test_a_run_in_which_no_reward_has_the_correct_key_stops_and_says_what_there_is(caplog):
+    trainer = Trainer(correct_key="accuracy")
+    reason = "lacks correct_key 'accuracy': the reward's extra info has acc"
+    report = GroupReport(total=2, unsupported=2, usable=0, left_alone=Counter({reason: 16}))
+    with pytest.raises(ConfigError, match=r"correct_key = 'accuracy' .* extra info has acc"):
+        trainer._say_when_nothing_is_constructed(report)
+    trainer._say_when_nothing_is_constructed(
+        GroupReport(total=2, unsupported=2, usable=1, left_alone=Counter({reason: 9}))
+    )
+    assert not caplog.records
+    for _ in range(2):
+        trainer._say_when_nothing_is_constructed(
+            GroupReport(total=1, unsupported=1, usable=0, left_alone=Counter(multi_turn=8))
+        )
+    assert len(caplog.records) == 1 and "constructs nothing: every group is left alone, for multi_turn" in caplog.text
+
+
+def nested(rows):
+    return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
+
+
+def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_token(monkeypatch):
+    store = {
+        "u0_ref_4_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-1.0, -9.0], "entropy": [1.0, 0.0]},
+        "u0_ref_5_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-0.5], "entropy": [0.5]},
+        "u0_ref_6_0": {"uid": "pad", "reward": 0.0, "log_probs": [0.0], "entropy": [0.0], "mask": 0},
+    }
+    written = {}
+
+    def get(keys, partition_id, select_fields):
+        rows = [store.get(key, {"reward": 0.0, "log_probs": [0.0]}) for key in keys]
+        lengths = [len(row["log_probs"]) for row in rows]
+        fields = {
+            "rm_scores": nested([[0.0] * (n - 1) + [row["reward"]] for n, row in zip(lengths, rows, strict=True)])
+        }
+        if "uid" in select_fields:
+            fields |= {
+                "response_mask": nested([[row.get("mask", 1)] * n for n, row in zip(lengths, rows, strict=True)]),
+                "old_log_probs": nested([row["log_probs"] for row in rows]),
+                "entropy": nested([row["entropy"] for row in rows]),
+            }
+        data = TensorDict(fields, batch_size=[len(keys)])
+        if "uid" in select_fields:
+            trainers.tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
+        return data
+
+    monkeypatch.setattr(trainers.transfer, "read_fields", get)
+    monkeypatch.setattr(trainers.transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
+    refs = batch_of(n_refs=3)
+    refs.tags[-1] = {**refs.tags[-1], "is_padding": True}
+    trainer = Trainer()
+    trainer._compute_advantage(refs, {})
+
+    # rewards (1, 1) against sources (0, 0): mean 0.5, std sqrt(1/3)
+    advantage = 0.5 / (3**-0.5 + 1e-6)
+    rows = [row.tolist() for row in written["advantages"].unbind()]
+    assert rows[0] == pytest.approx([advantage, 0.01 * advantage], rel=1e-4)
+    assert rows[1] == pytest.approx([advantage], rel=1e-4)
+    assert rows[2] == [0.0]
+    assert trainer.seen["advantage"] == [batch_of().keys]
+
+    metrics = {}
+    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3)
+    report.funnel.update(attempted=4, parsed=3, spliced=2, correct=2, trained=2)
+    report.rejected.update(bad_format=1, leak=1)
+    refs.tags[0][REPORT_TAG] = report.to_tag()
+    refs.tags[1] |= {REPORT_TAG: report.to_tag(), "is_padding": True}
+    trainer._compute_metrics(refs, metrics, {}, 1, 0)
+    expected = {
+        "tapo/groups/total": 1,
+        "tapo/groups/eligible": 1,
+        "tapo/construct/attempted": 4,
+        "tapo/construct/trained": 2,
+        "tapo/construct/rejected/leak": 1,
+        "tapo/construct/rejected/too_long": 0,
+        "tapo/construct/prefix_fraction/mean": 0.25,
+        "tapo/construct/without_reflection": 3,
+        "tapo/tokens/construct_generated": 50,
+        "tapo/tokens/construct_trained": 3,
+        "tapo/ref/dead_groups": 0,
+        "tapo/ref/reward/mean": 1.0,
+        "tapo/ref/response_length/mean": 1.5,
+        "tapo/ref/log_prob/mean": -3.5,
+        "tapo/ref/entropy/mean": 0.5,
+        "tapo/ots/weight/mean": pytest.approx(0.67),
+        "tapo/ots/weight/prefix/mean": 1.0,
+        "tapo/ots/weight/correction/mean": pytest.approx(0.01),
+    }
+    assert {key: metrics[key] for key in expected} == expected
+    assert trainer._ref_steps == []
