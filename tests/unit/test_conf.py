@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, AdvantageEstimator
 
-from tapo.config import ConfigError, TapoConfig
-from tapo.run import TRAINER_MODES, check_run, prepare_run, read_tapo_config
+from tapo.config import ConfigError, TapoConfig, read_tapo_config
+from tapo.run import TRAINER_MODES, check_run, prepare_run
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "data" / "cold_started_model"
