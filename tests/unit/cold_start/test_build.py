@@ -11,47 +11,16 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.cold_start.answering import EngineActor, FunctionActor, Request, RequestDoesNotFit
 from tapo.cold_start.chats import write_chats
-from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.construct import Limits
 from tapo.cold_start.datasheet import datasheet
 from tapo.cold_start.mixture import Recipe, choose, held_out, messages_of
 from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore, Record
-from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
-from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.core.prompts import construction_messages
+from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sample, Sampling
-from tapo.generation.scoring import Scorer
-from tests.unit.construction.test_constructor import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, TEMPLATE, WRONG
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
-
-
-def rollouts(tokenizer, index="a", texts=(WRONG, RIGHT, WRONG), scores=(0.0, 1.0, 0.0), reasons=None):
-    ids = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in texts]
-    reasons = list(reasons or ["stop"] * len(texts))
-    return QueryRollouts(index, "test", QUERY, "45", list(texts), ids, reasons, list(scores))
-
-
-class Script:
-    """Answers in the order given, the last one for ever."""
-
-    def __init__(self, *answers, repeats=True):
-        self.answers, self.repeats, self.requests = list(answers), repeats, []
-
-    async def answer(self, request):
-        self.requests.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def construct(tokenizer, actor, row, **limits):
-    task = ConstructionTask(actor, Scorer(), tokenizer, CONSTRUCTION_PROMPT, Limits(**limits), seed=3)
-    return asyncio.run(task(row))
+from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
 
 
 def test_the_first_good_attempt_wins_and_the_ones_before_it_are_counted(tokenizer):
@@ -241,9 +210,6 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
     assert sheet["queries"] == {"s": {KEPT: 20}, "t": {"bad_format": 30}}
     assert sheet["attempts"] == {KEPT: 20, "bad_format": 30}
     assert sheet["distributions"] == {"trajectory tokens": [3.0] * 5, "kept share of the rollout": [0.5] * 5}
-
-
-TEACHER = "def answer(query, wrong, correct, seed):\n    return {answer!r}\n"
 
 
 def test_the_command_resumes_skips_what_is_complete_and_refuses_another_prompt(tokenizer, tmp_path, monkeypatch):

@@ -17,14 +17,8 @@ from tapo.cold_start.records import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.scoring import Reward, Scorer
-from tests.unit.cold_start.test_build import TEACHER, Script, construct, rollouts
-from tests.unit.construction.test_constructor import ANSWER, QUERY, RECONSTRUCTION, RIGHT, TEMPLATE, WRONG
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
+from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, WRONG
 
 
 def test_rollouts_of_another_chat_template_or_reward_are_refused(tokenizer, tmp_path, monkeypatch):

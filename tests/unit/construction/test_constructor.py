@@ -12,21 +12,10 @@ from tapo.config import TapoConfig
 from tapo.construction.constructor import Constructor, Limits
 from tapo.construction.group_report import GroupReport
 from tapo.rollout.group import Group, Judge
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
 
-WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
-RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
-RECONSTRUCTION = "Step 1: 28*3=84\nStep 2: 84-39=55\nWait, 84-39 is not 55.\nStep 2: 84-39=45\n\\boxed{45}"
-ANSWER = f"<analysis>Step 2.</analysis>\n<reconstruction>\n{RECONSTRUCTION}\n</reconstruction>"
-TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
-QUERY = [{"role": "user", "content": "28*3-39?"}]
 JUDGE = Judge(threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
 BY_ACC = replace(JUDGE, correct_key="acc")
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
 
 
 def rollout(tokenizer, text, reward, acc=0):
@@ -127,9 +116,6 @@ def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):
             settled.output.response_ids[-1] = end
     attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
     assert {attempt.output.response_ids[-1] for attempt in attempts} == {end}
-
-
-SILENT = ANSWER.replace("Wait, 84-39 is not 55.\nStep 2: 84-39=45\n", "So the subtraction leaves forty-five of them.\n")
 
 
 def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one_is_required(tokenizer):

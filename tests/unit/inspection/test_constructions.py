@@ -12,7 +12,7 @@ from tapo.inspection.constructions import (
     read_constructions,
     spread_over_steps,
 )
-from tests.unit.dumps import construction, trained, write_dump
+from tests.stand_ins.dumps import construction, trained, write_dump
 
 
 def test_the_funnel_counts_what_each_construction_reached(tmp_path):

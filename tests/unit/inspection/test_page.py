@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tapo.inspection.constructions import Wanted
 from tapo.inspection.page import print_report, units, write_page
-from tests.unit.dumps import construction, trained, write_dump
+from tests.stand_ins.dumps import construction, trained, write_dump
 
 HOSTILE = "</script><script>alert(1)</script> & <!--"
 

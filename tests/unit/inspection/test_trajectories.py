@@ -12,7 +12,7 @@ from tapo.cli import app
 from tapo.inspection import summary
 from tapo.inspection.constructions import Wanted
 from tapo.inspection.trajectories import print_trajectories
-from tests.unit.dumps import construction, trained, write_dump
+from tests.stand_ins.dumps import construction, trained, write_dump
 
 
 def console():
