@@ -4,7 +4,6 @@ They begin with the parquet files of a run as a user has them: a system prompt, 
 reward of its own, and rows that nothing can be sampled for.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -19,15 +18,8 @@ from safetensors.torch import load_file
 
 from tapo.cold_start.records import KEPT, ConstructionStore
 from tapo.data.rollout_store import RolloutStore
-from tests.e2e.harness import MODEL, PROMPT_FILE, ROOT
+from tests.e2e.harness import ENVIRONMENT, EXAMPLE, MODEL, PROMPT_FILE, ROOT
 
-EXAMPLE = ROOT / "examples" / "arithmetic"
-ENVIRONMENT = os.environ | {
-    "VERL_PLATFORM": "cpu",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(EXAMPLE),
-    "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
-}
 TIMEOUT_S = 300
 
 
