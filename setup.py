@@ -18,6 +18,7 @@ PACKAGE_DATA = [
     "recipes/README.md",
     "recipes/REQUIRED_VERL.txt",
     "recipes/config/*",
+    "recipes/config/run/*",
     "run_scripts/cold_start.sh",
     "run_scripts/cold_start_sft.sh",
     "run_scripts/evaluate.sh",
