@@ -95,6 +95,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "hypothesis",
+            "import-linter",
             "ruff",
             "mypy",
             "pre-commit",

@@ -6,6 +6,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
 from tapo.core.reconstruction import MIN_PREFIX_SHARE
 from tapo.core.selection import paper_thresholds
@@ -160,6 +162,18 @@ class TapoConfig:
             return check_template(Path(path).expanduser().read_text(encoding="utf-8") if path else text or "")
         except (OSError, ValueError) as error:
             raise ConfigError(f"algorithm.tapo.construction.{name}", got, str(error)) from error
+
+
+def read_tapo_config(config: DictConfig) -> TapoConfig:
+    """The run's `algorithm.tapo`.
+
+    Raises:
+        ConfigError: the node is missing, or an option is unknown or out of range.
+    """
+    node = OmegaConf.select(config, "algorithm.tapo")
+    if node is None:
+        raise ConfigError("algorithm.tapo", None, "append +tapo=default to the launch command")
+    return TapoConfig.from_mapping(OmegaConf.to_container(node, resolve=True))
 
 
 def _require(condition: bool, key: str, got: Any, allowed: str) -> None:
