@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from tapo.cold_start.build import construct_all, mix
 from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.mixture import Recipe
-from tapo.cold_start.records import ConstructionStore
+from tapo.cold_start.store import ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.progress import Progress

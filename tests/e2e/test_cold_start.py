@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tapo.cold_start.records import KEPT, ConstructionStore
+from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.data.rollout_store import RolloutStore
 from tests.e2e.harness import MODEL, PROMPT_FILE, ROOT
 

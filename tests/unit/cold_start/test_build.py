@@ -14,7 +14,7 @@ from tapo.cold_start.chats import write_chats
 from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.datasheet import datasheet
 from tapo.cold_start.mixture import Recipe, choose, held_out, messages_of
-from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore, Record
+from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, Record
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.part_store import StoreMismatch

@@ -13,7 +13,7 @@ from tapo.cold_start.chats import TEMPLATE_KEY, write_chats
 from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.ending import end_token
 from tapo.cold_start.mixture import Recipe
-from tapo.cold_start.records import KEPT, ConstructionStore
+from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.scoring import Reward, Scorer

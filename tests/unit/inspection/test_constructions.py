@@ -2,7 +2,6 @@
 
 import pytest
 
-from tapo.construction.dump import Place
 from tapo.inspection.chart import line_chart, ticks
 from tapo.inspection.constructions import (
     Entry,
@@ -12,6 +11,7 @@ from tapo.inspection.constructions import (
     read_constructions,
     spread_over_steps,
 )
+from tapo.records import Place
 from tests.unit.dumps import construction, trained, write_dump
 
 

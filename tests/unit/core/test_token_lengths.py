@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from tapo.construction.constructor import Attempt
-from tapo.construction.token_lengths import token_lengths
 from tapo.core.reconstruction import Spliced, decode
+from tapo.core.token_lengths import token_lengths
+from tapo.rollout.construction import Attempt
 from tapo.rollout.group import Group, Judge, Rollout
 from tapo.rollout.worker import _record
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tapo.construction.dump import DumpReader, JsonLines
+from tapo.records import DumpReader, JsonLines
 
 
 def test_what_is_written_is_read_with_its_place(tmp_path):

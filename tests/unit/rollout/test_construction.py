@@ -9,9 +9,9 @@ import pytest
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
 from tapo.config import TapoConfig
-from tapo.construction.constructor import Constructor, Limits
-from tapo.construction.group_report import GroupReport
+from tapo.rollout.construction import Constructor, Limits
 from tapo.rollout.group import Group, Judge
+from tapo.rollout.report import GroupReport
 
 WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
 RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
