@@ -69,6 +69,7 @@ setup(
         "openai",
         "orjson",
         "pyarrow",
+        "pydantic>=2.7",
         "pyyaml",
         "ray",
         "rich",
