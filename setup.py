@@ -70,6 +70,7 @@ setup(
         "openai",
         "orjson",
         "pyarrow",
+        "pydantic>=2.7",
         "pyyaml",
         "ray",
         "rich",

@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+REWARD_THRESHOLD = 0.5
+"""Default of the reward above which a rollout is correct."""
+
 
 def paper_thresholds(group_size: int) -> tuple[int, int]:
     """(n_pos, n_neg) of a group of `group_size` rollouts: the paper's shares of its K = 8, a quarter and a half.
@@ -27,7 +30,7 @@ def select_candidates(
     n_neg: int,
     m_max: int,
     rng: UniformSource,
-    threshold: float = 0.5,
+    threshold: float = REWARD_THRESHOLD,
     truncated: Sequence[bool] | None = None,
     truncated_wrong: bool = True,
 ) -> list[tuple[int, int]]:

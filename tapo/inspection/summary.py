@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tapo.construction.group_report import FUNNEL
+from tapo.core.funnel import FUNNEL
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tapo.construction.dump import DumpReader
+from tapo.records import DumpReader
 
 ROOT = Path(__file__).resolve().parents[2]
 # The quickstart's cold start at seed 1, in bfloat16.

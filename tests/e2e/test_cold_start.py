@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tapo.cold_start.records import KEPT, ConstructionStore
+from tapo.cold_start.store import ConstructionStore
 from tapo.data.rollout_store import RolloutStore
 from tests.e2e.harness import ENVIRONMENT, EXAMPLE, MODEL, PROMPT_FILE, ROOT
 
@@ -172,7 +172,7 @@ def test_constructions_killed_and_gone_on_with_give_the_same_chats(rollouts, use
 
 
 def test_the_model_constructs_on_real_rollouts_with_verbatim_prefixes(rollouts, chats):
-    kept = {row.index: row for row in ConstructionStore.open(chats / "constructions") if row.outcome == KEPT}
+    kept = {row.index: row.kept for row in ConstructionStore.open(chats / "constructions") if row.kept}
     assert len(kept) >= 10
     for row in RolloutStore.open(rollouts):
         if row.index in kept:

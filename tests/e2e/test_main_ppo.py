@@ -8,7 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-from tapo.construction.dump import DumpReader
+from tapo.records import DumpReader
 from tests.e2e.harness import PROMPTS, ROLLOUTS, UPDATES_PER_STEP, launch
 
 N_ROWS = PROMPTS * ROLLOUTS

@@ -3,6 +3,7 @@
 import asyncio
 
 from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import QueryRollouts
 from tapo.generation.scoring import Scorer
@@ -29,7 +30,7 @@ class Script:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Answer(answer, len(answer))
 
 
 def construct(tokenizer, actor, row, **limits):

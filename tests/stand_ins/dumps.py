@@ -1,11 +1,23 @@
-"""Dump records made by hand for the tests of the inspection."""
+"""Records made by hand for the tests of what reads them."""
 
 import json
+from typing import Any
+
+from tapo.records import ConstructionRecord, TrainedRecord
 
 
-def construction(step=1, name="u1", outcome="trained", **fields):
+def construction_record(step=1, name="u1", outcome="trained", **fields):
     """A spliced construction; one with a reason of rejection for its outcome has nothing spliced."""
-    record = {
+    trained = outcome == "trained"
+    spliced: dict[str, Any] = {
+        "prefix": "P1 ",
+        "reflection": "R1 ",
+        "correction": "C1",
+        "prefix_length": 2,
+        "reward": 1.0,
+        "token_lengths": [2, 1, 3, 2, 0],
+    }
+    values = {
         "step": step,
         "uid": name,
         "key": f"{name}_ref_8_0",
@@ -15,25 +27,25 @@ def construction(step=1, name="u1", outcome="trained", **fields):
         "wrong_reward": 0.0,
         "correct_session": 1,
         "correct": "\n".join(f"sibling line {i}" for i in range(9)),
-        "answer": "<analysis>diagnosis</analysis><reconstruction>P1 R1 C1</reconstruction>",
-        "prefix": "P1 ",
-        "reflection": "R1 ",
-        "correction": "C1",
-        "prefix_length": 2,
-        "reward": 1.0,
+        "answer": "raw answer",
         "outcome": outcome,
-        "token_lengths": [2, 1, 3, 2, 0],
+        **dict.fromkeys(spliced),
     }
-    if outcome != "trained":
-        record |= dict.fromkeys(
-            ("prefix", "reflection", "correction", "prefix_length", "reward", "token_lengths"), None
-        ) | {"answer": "raw answer"}
-    return record | fields
+    if trained:
+        values |= spliced
+        values["answer"] = "<analysis>diagnosis</analysis><reconstruction>P1 R1 C1</reconstruction>"
+    return ConstructionRecord(**(values | fields))
+
+
+def construction(step=1, name="u1", outcome="trained", **fields):
+    """The same as a dump's line holds it, the fields aside that dumps have not always had."""
+    return construction_record(step, name, outcome, **fields).model_dump(exclude_unset=True)
 
 
 def trained(name="u1", step=1, **fields):
     row = {"step": step, "key": f"{name}_ref_8_0", "constructed": True, "advantage": 0.5}
-    return row | {"weights": [1.0, 0.0123, 10.0, 0.5, 0.25]} | fields
+    row |= {"weights": [1.0, 0.0123, 10.0, 0.5, 0.25]} | fields
+    return TrainedRecord(**row).model_dump(exclude_unset=True)
 
 
 def write_dump(folder, records, rows=(), end=""):

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from transfer_queue import KVBatchMeta
 
 from tapo.config import TapoConfig
-from tapo.construction.dump import JsonLines
 from tapo.core.groups import REF_TAG
+from tapo.records import RecordWriter, TrainedRecord
 from tapo.trainer.trainers import TapoTrainer
 
 MODEL = Path(__file__).parents[1] / "data" / "cold_started_model"
@@ -54,7 +54,7 @@ class Trainer(TapoTrainer, Base):
     def __init__(self, micro_batch=None, **options):
         Base.__init__(self)
         self.tapo = TapoConfig.from_mapping(options)
-        self._ref_steps, self._trained_dump, self.global_steps = [], JsonLines(None, ""), 1
+        self._ref_steps, self._trained_dump, self.global_steps = [], RecordWriter(None, TrainedRecord), 1
         self.use_reference_policy = self._warned_of_nothing = False
         self.tokenizer = SimpleNamespace(eos_token_id=0)
         self.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0, 1]})

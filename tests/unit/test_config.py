@@ -1,6 +1,12 @@
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+import tapo
 from tapo.config import ConfigError, TapoConfig
+
+GROUP = Path(tapo.__file__).parent / "conf" / "tapo" / "default.yaml"
 
 
 def test_defaults_are_the_papers():
@@ -14,6 +20,11 @@ def test_explicit_thresholds_are_taken_as_they_are_and_follow_the_group_size_oth
     assert TapoConfig().thresholds(5) == (1, 2)
     assert TapoConfig(n_pos=3).thresholds(16) == (3, 8)
     assert TapoConfig(n_pos=1, n_neg=1).thresholds(64) == (1, 1)
+
+
+def test_the_yaml_group_lists_every_option_with_its_default():
+    listed = yaml.safe_load(GROUP.read_text())["algorithm"]["tapo"]
+    assert listed == TapoConfig().model_dump() | {"seed": "${actor_rollout_ref.rollout.seed}"}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tapo.construction.token_lengths import token_lengths
 from tapo.core.reconstruction import splice
+from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end
 from tests.stand_ins.vocabularies import KINDS, llama2, metaspace, with_end_of_turn
 

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tapo.chat import prompt_ids
 from tapo.cli import app
 from tapo.data.queries import QueryFiles, iter_queries
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
-from tapo.generation.chat import prompt_ids
 from tapo.generation.engine import Sampling, derived_seed
 from tapo.generation.options import EngineOptions, key_values, template_kwargs
 from tapo.generation.progress import Progress

@@ -11,8 +11,8 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 from tapo.config import ConfigError
-from tapo.construction.group_report import GroupReport
 from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.rollout.report import GroupReport
 from tapo.trainer import trainers
 from tapo.trainer.actor import MINI_BATCH_FIELD, REF_TOTALS_FIELD
 from tapo.trainer.loss import LAMBDA_FIELD, RefTotals

@@ -1,0 +1,237 @@
+"""Options: a class of them is the one source of default, help and check, and commands are made from it."""
+
+import copy
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from typing_extensions import Self
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work: names the key, the value and what is allowed."""
+
+    def __init__(self, key: str, got: Any, allowed: str):
+        super().__init__(f"{key} = {got!r} cannot work: {allowed}")
+        self.key, self.got, self.allowed = key, got, allowed
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a value has to be, in words and as a check: `Annotated[int, Needs("an integer >= 1", lambda n: n >= 1)]`."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """How pydantic applies metadata of its own to a type."""
+        return WrapValidator(self._check).__get_pydantic_core_schema__(source, handler)
+
+    def _check(self, given: Any, validated: Callable[[Any], Any]) -> Any:
+        value = validated(given)
+        if not self.fits(value):
+            raise ConfigError("", given, f"needs {self.words}")
+        return value
+
+
+AtLeastOne = Annotated[int, Needs("an integer >= 1", lambda number: number >= 1)]
+AtLeastZero = Annotated[int, Needs("an integer >= 0", lambda number: number >= 0)]
+NotNegative = Annotated[float, Needs("a number >= 0", lambda number: number >= 0)]
+Share = Annotated[float, Needs("a share between 0 and 1", lambda share: 0 <= share <= 1)]
+
+
+def key_values(pairs: Any) -> Any:
+    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is.
+
+    Raises:
+        ConfigError: a text without `=`.
+    """
+    if isinstance(pairs, Mapping):
+        return pairs
+    values = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise ConfigError("", pair, "needs KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    return values
+
+
+KeyValues = Annotated[dict[str, Any], BeforeValidator(key_values)]
+"""On the command line a repeated KEY=VALUE."""
+
+
+class Options(BaseModel):
+    """Base of option classes: frozen, no other fields, types taken strictly (an integer passes as a number).
+
+    The string under a field is its help. A class of several parts inherits from them; `part` gives one back.
+
+    Raises:
+        ConfigError: an unknown option, a wrong type or a value out of range; a validator of a subclass raises it with
+            the key as the class itself names it, or "" in a validator of one field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    panel: ClassVar[str | None] = None
+    """Heading of the class's own options in the help of a command."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(error, type(self)) from None
+
+    @classmethod
+    def from_mapping(cls, values: Any) -> Self:
+        """Read plain containers, such as a YAML file or OmegaConf gives; None stands for the defaults.
+
+        Raises:
+            ConfigError: an unknown option, a wrong type or a value out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _config_error(error, cls) from None
+
+    @classmethod
+    def key(cls, path: str) -> str:
+        """How messages name an option, given as `option` or `option.nested`."""
+        return path
+
+    # pydantic then builds nested classes without calling it, so that the outermost one names the whole key.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_defaults(cls, values: Any) -> Any:
+        return {} if values is None else values
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_nan(cls, value: Any) -> Any:
+        if isinstance(value, float) and math.isnan(value):
+            raise ConfigError("", value, "needs a value of type float")
+        return value
+
+    def part(self, base: type["Options"]) -> dict[str, Any]:
+        """The options of one of the classes that this one inherits from, as JSON holds them: for fingerprints."""
+        return self.model_dump(mode="json", include=set(base.model_fields))
+
+
+def _config_error(error: ValidationError, options: type[Options]) -> ConfigError:
+    """The first of pydantic's errors in our words."""
+    first = error.errors(include_url=False)[0]
+    path, got = list(first["loc"]), None if first["type"] == "missing" else first["input"]
+    allowed = _allowed(first["type"], path, options)
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        path, got, allowed = [*path, cause.key], cause.got, cause.allowed
+    return ConfigError(options.key(".".join(str(part) for part in path if part != "")), got, allowed)
+
+
+def _allowed(kind: str, path: list[Any], options: type[Options]) -> str:
+    if kind in ("model_type", "model_attributes_type"):
+        return "needs a mapping of options"
+    field: FieldInfo | None = None
+    known = options.model_fields
+    for part in path:
+        if part not in known:
+            break
+        field = known[part]
+        known = getattr(field.annotation, "model_fields", {})
+    if kind in ("extra_forbidden", "invalid_key"):
+        return f"no such option, known are {', '.join(sorted(known))}"
+    if kind == "missing":
+        return "needs a value"
+    plain = _plain(field.annotation) if field else None
+    if kind == "literal_error":
+        return f"allowed are {', '.join(map(str, get_args(plain)))}"
+    return f"needs a value of type {type_name(plain)}"
+
+
+def _plain(annotation: Any) -> Any:
+    """A type without the metadata that is annotated to it or its parts."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _plain(arguments[0])
+    if origin in (Union, UnionType):
+        return functools.reduce(lambda one, other: one | other, map(_plain, arguments))
+    if origin is tuple:
+        return tuple[_plain(arguments[0]), ...]  # type: ignore[misc]
+    return annotation
+
+
+def type_name(annotation: Any) -> str:
+    """A type as errors and docs name it."""
+    plain = _plain(annotation)
+    if get_origin(plain) in (Union, UnionType):
+        return " | ".join(map(type_name, get_args(plain)))
+    return "None" if plain is type(None) else getattr(plain, "__name__", str(plain))
+
+
+def takes_options(function: Callable[[Any], None]) -> Callable[..., None]:
+    """A function of one option class as a function of the class's options, which typer makes a command of.
+
+    Flag, help, default and panel come from the class: `--key-words` for `key_words` (a `typer.Option` or
+    `typer.Argument` in the field's metadata says otherwise), mappings as repeated KEY=VALUE.
+    """
+    options = next(iter(get_type_hints(function).values()))
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        chosen = {name: value for name, value in given.items() if value is not None and value != []}
+        function(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
+
+    parameters = [_parameter(*found) for found in _own_first(options)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _own_first(options: type[Options]) -> Iterator[tuple[type[Options], str, FieldInfo]]:
+    """(class, name, field) of each option, a class's own before those that it inherits."""
+    seen: set[str] = set()
+    for owner in options.__mro__:
+        for name in vars(owner).get("__annotations__", {}):
+            if name in options.model_fields and name not in seen:
+                seen.add(name)
+                yield owner, name, options.model_fields[name]
+
+
+def _parameter(owner: type[Options], name: str, field: FieldInfo) -> inspect.Parameter:
+    import typer
+
+    shown = next((copy.copy(data) for data in field.metadata if isinstance(data, typer.models.ParameterInfo)), None)
+    shown = shown or typer.Option()
+    shown.help = " ".join((field.description or "").split())
+    shown.rich_help_panel = shown.rich_help_panel or vars(owner).get("panel")
+    plain = _plain(field.annotation)
+    given = _given(plain)
+    default: Any = inspect.Parameter.empty
+    if not field.is_required():
+        default = field.default if given == plain else None
+        given = given if default is not None else given | None
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[given, shown])
+
+
+def _given(plain: Any) -> Any:
+    """The type in which the command line gives an option."""
+    if get_origin(plain) is tuple:
+        return list[get_args(plain)[0]]  # type: ignore[misc]
+    return list[str] if get_origin(plain) is dict else plain
