@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tapo.records import DumpReader
+from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 # The quickstart's cold start at seed 1, in bfloat16.
@@ -38,10 +38,14 @@ class Run:
     steps: dict[int, dict[str, float]]
 
     def constructions(self) -> list[dict[str, Any]]:
-        return list(DumpReader(self.folder / "dump", "constructions"))
+        return [record.model_dump() for record in RecordReader(self.folder / "dump", ConstructionRecord)]
 
     def trained(self) -> list[dict[str, Any]]:
-        return list(DumpReader(self.folder / "dump", "trained"))
+        return trained_rows(self.folder / "dump")
+
+
+def trained_rows(dump: Path) -> list[dict[str, Any]]:
+    return [record.model_dump() for record in RecordReader(dump, TrainedRecord)]
 
 
 def options(folder: Path, data: Path) -> list[str]:
