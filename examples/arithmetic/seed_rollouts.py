@@ -21,10 +21,10 @@ from task import (
     reflection,
 )
 
+from tapo.chat import load_tokenizer
 from tapo.data.queries import Query, iter_queries
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_file
-from tapo.generation.chat import load_tokenizer
 
 REFLECTIVE_SHARE = 0.3
 """Of the rollouts behind the first right one, since a model that has learned to reflect constructs from such too."""

@@ -2,36 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from tapo.chat import prompt_ids
+from tapo.core.construct import Answer, Candidate, room_for_answer
 from tapo.core.reconstruction import decode
 from tapo.files.fingerprint import fingerprint_of_file
-from tapo.generation.chat import prompt_ids
 from tapo.generation.engine import Engine, Sampling
 
 
 @dataclass(frozen=True)
 class Request:
-    """One construction that is asked for.
-
-    Attributes:
-        messages: the construction prompt as a chat.
-        query, wrong, correct: what the prompt was rendered from.
-        attempt: 0 for the query's first one.
-    """
+    """One construction that is asked for: the prompt as a chat, what it was rendered from, and a seed."""
 
     messages: list[dict[str, str]]
-    query: str
-    wrong: str
-    correct: str
+    candidate: Candidate
     seed: int
-    attempt: int
-
-
-class RequestDoesNotFit(Exception):
-    """The prompt leaves no room for an answer."""
 
 
 class Actor(Protocol):
@@ -40,8 +28,12 @@ class Actor(Protocol):
     repeats: bool
     """Whether asking the same once more can bring another answer."""
 
-    async def answer(self, request: Request) -> str:
-        """The tagged answer, as text."""
+    async def answer(self, request: Request) -> Answer:
+        """The tagged answer.
+
+        Raises:
+            ConstructionError: the prompt leaves no room for one.
+        """
 
 
 class EngineActor:
@@ -65,17 +57,17 @@ class EngineActor:
         self._engine, self._tokenizer, self._sampling = engine, tokenizer, sampling
         self._max_model_len, self._template_kwargs = max_model_len, template_kwargs
 
-    async def answer(self, request: Request) -> str:
-        """See `Actor`.
-
-        Raises:
-            RequestDoesNotFit: prompt and answer budget exceed `max_model_len`.
-        """
+    async def answer(self, request: Request) -> Answer:
+        """See `Actor`."""
         ids = prompt_ids(request.messages, self._tokenizer, self._template_kwargs)
-        if len(ids) + self._sampling.max_tokens > self._max_model_len:
-            raise RequestDoesNotFit
-        [sample] = await self._engine.sample(ids, self._sampling, n=1, seed=request.seed)
-        return decode(self._tokenizer, sample.ids)
+        room = room_for_answer(
+            len(ids),
+            len(request.candidate.correct.ids),
+            max_tokens=self._sampling.max_tokens,
+            max_model_len=self._max_model_len,
+        )
+        [sample] = await self._engine.sample(ids, replace(self._sampling, max_tokens=room), n=1, seed=request.seed)
+        return Answer(decode(self._tokenizer, sample.ids), len(sample.ids))
 
 
 class FunctionActor:
@@ -103,8 +95,14 @@ class FunctionActor:
             raise ValueError(f"answers = {spec!r} cannot work: {error}") from error
         self.fingerprint = f"{Path(path).name}:{name} {fingerprint_of_file(path)}"
 
-    async def answer(self, request: Request) -> str:
+    async def answer(self, request: Request) -> Answer:
         """See `Actor`."""
-        return await asyncio.to_thread(
-            self._function, query=request.query, wrong=request.wrong, correct=request.correct, seed=request.seed
+        candidate = request.candidate
+        text = await asyncio.to_thread(
+            self._function,
+            query=candidate.prompt[-1]["content"],
+            wrong=candidate.wrong.text,
+            correct=candidate.correct.text,
+            seed=request.seed,
         )
+        return Answer(text, 0)

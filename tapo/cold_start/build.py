@@ -11,7 +11,7 @@ from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, write_chats
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import datasheet, write_datasheet
 from tapo.cold_start.mixture import Recipe
-from tapo.cold_start.records import ConstructionStore, Record
+from tapo.cold_start.store import ConstructionStore, QueryConstructions
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.progress import Progress
 from tapo.generation.stream import in_order
@@ -34,7 +34,7 @@ async def construct_all(
     Raises:
         ValueError: two sources hold the same query.
     """
-    part: list[Record] = []
+    part: list[QueryConstructions] = []
     try:
         async for record in in_order(_todo(sources, store.done(), progress), task, at_once=at_once):
             part.append(record)
@@ -82,7 +82,7 @@ def mix(
 ) -> None:
     """Write chats and datasheet, and say where the data gives fewer than asked for."""
     sampled = {TEMPLATE_KEY: facts["template"], END_KEY: end_token}
-    choice, counts = write_chats(store, recipe, folder, sampled)
+    choice, counts = write_chats(store, recipe, folder, facts["prompt"], sampled)
     sheet = datasheet(store, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tapo.cold_start.mixture import KINDS, Choice, Recipe, choose, held_out, position
-from tapo.cold_start.records import MESSAGES, ConstructionStore
+from tapo.cold_start.store import MESSAGES, ConstructionStore
 from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE
 
@@ -33,26 +33,15 @@ END_KEY = b"tapo.end_token"
 BUCKETS = 64
 """Files of a shuffle: 45,000 chats of 100 KB make 70 MB in each."""
 BATCH_ROWS = 256
-COLUMNS = [
-    "index",
-    "data_source",
-    "prompt",
-    "outcome",
-    "request",
-    "answer",
-    "prefix",
-    "reflection",
-    "correction",
-    "plain",
-]
 
 
 def write_chats(
-    store: ConstructionStore, recipe: Recipe, folder: Path, sampled: Mapping[bytes, Any] | None = None
+    store: ConstructionStore, recipe: Recipe, folder: Path, template: str, sampled: Mapping[bytes, Any] | None = None
 ) -> tuple[Choice, dict[str, Counter]]:
     """Write `train.parquet` and, if the recipe holds queries out, `val.parquet`, in bounded memory.
 
     Args:
+        template: the construction prompt that the answers were given to.
         sampled: how the responses were, by `TEMPLATE_KEY` and `END_KEY`; kept in the files' metadata, for the SFT to
             be held to.
 
@@ -68,12 +57,12 @@ def write_chats(
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".unshuffled-")))
         buckets = {split: stack.enter_context(Buckets(temporary / split)) for split in splits}
-        for record in store.iter_columns(COLUMNS):
-            split = "val" if held_out(record["index"], recipe) else "train"
-            for kind, messages in choice.chats(record):
+        for query in store:
+            split = "val" if held_out(query.index, recipe) else "train"
+            for kind, messages in choice.chats(query, template):
                 counts[split][kind] += 1
-                facts = {"kind": kind, "index": record["index"], "data_source": record["data_source"]}
-                place = position(record["index"], kind, recipe)
+                facts = {"kind": kind, "index": query.index, "data_source": query.data_source}
+                place = position(query.index, kind, recipe)
                 buckets[split].add({"messages": messages, "position": place, **facts})
         if "val" not in splits:
             (folder / "val.parquet").unlink(missing_ok=True)

@@ -5,21 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapo.cold_start.answering import Actor, Request, RequestDoesNotFit
-from tapo.cold_start.records import INELIGIBLE, KEPT, Record
-from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import (
-    MIN_PREFIX_SHARE,
-    ConstructionError,
-    parse_construction,
-    splice,
-    turn_end,
-    visible_answer,
-)
+from tapo.cold_start.answering import Actor, Request
+from tapo.cold_start.store import QueryConstructions, outcome_of
+from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict
+from tapo.core.funnel import TRAINED, ConstructionError
+from tapo.core.reconstruction import MIN_PREFIX_SHARE, Spliced
 from tapo.core.selection import select_candidates
 from tapo.data.rollout_store import QueryRollouts
 from tapo.generation.engine import derived_seed
 from tapo.generation.scoring import Scorer
+from tapo.records import ConstructionRecord
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ConstructionTask:
-    """How the rollouts of a query become a `Record`."""
+    """How the rollouts of a query become `QueryConstructions`."""
 
     actor: Actor
     scorer: Scorer
@@ -54,28 +49,25 @@ class ConstructionTask:
     limits: Limits
     seed: int
 
-    async def __call__(self, rollouts: QueryRollouts) -> Record:
+    async def __call__(self, rollouts: QueryRollouts) -> QueryConstructions:
         """Try wrong rollouts in turns until one attempt is good."""
         pairs = self._pairs(rollouts)
-        plain = self._plain(rollouts)
-        base: dict[str, Any] = {
-            "index": rollouts.index,
-            "data_source": rollouts.data_source,
-            "prompt": list(rollouts.prompt),
-        }
-        rejected: list[str] = []
         tries = self.limits.attempts if self.actor.repeats else len(pairs)
-        for attempt in range(tries if pairs else 0):
-            try:
-                kept = await self._attempt(rollouts, pairs[attempt % len(pairs)], attempt)
-            except (ConstructionError, RejectedError) as error:
-                rejected.append(error.reason)
-            else:
-                return Record(**base, outcome=KEPT, rejected=rejected, plain=plain, **kept)
-        return Record(**base, outcome=rejected[-1] if rejected else INELIGIBLE, rejected=rejected, plain=plain)
-
-    def _rng(self, rollouts: QueryRollouts) -> random.Random:
-        return random.Random(derived_seed(self.seed, "pairs", rollouts.index))
+        attempts: list[ConstructionRecord] = []
+        for number in range(tries if pairs else 0):
+            attempt = await self._attempt(rollouts, pairs[number % len(pairs)], number)
+            key = f"{rollouts.index}/{number}"
+            attempts.append(ConstructionRecord.of(attempt, step=0, uid=rollouts.index, key=key))
+            if attempt.outcome == TRAINED:
+                break
+        return QueryConstructions(
+            index=rollouts.index,
+            data_source=rollouts.data_source,
+            prompt=list(rollouts.prompt),
+            outcome=outcome_of(attempts),
+            plain=self._plain(rollouts),
+            attempts=attempts,
+        )
 
     def _pairs(self, rollouts: QueryRollouts) -> Sequence[tuple[int, int]]:
         """Candidates in the order in which they are tried: responses that were cut off come last."""
@@ -85,7 +77,7 @@ class ConstructionTask:
             n_pos=self.limits.n_pos,
             n_neg=self.limits.n_neg,
             m_max=self.limits.attempts,
-            rng=self._rng(rollouts),
+            rng=random.Random(derived_seed(self.seed, "pairs", rollouts.index)),
             threshold=self.limits.threshold,
             truncated=truncated,
         )
@@ -100,58 +92,40 @@ class ConstructionTask:
         ]
         return random.Random(derived_seed(self.seed, "plain", rollouts.index)).choice(whole) if whole else ""
 
-    async def _attempt(self, rollouts: QueryRollouts, pair: tuple[int, int], attempt: int) -> dict[str, Any]:
-        """The fields of a kept construction.
+    async def _attempt(self, rollouts: QueryRollouts, pair: tuple[int, int], number: int) -> Attempt:
+        wrong, correct = (_response(rollouts, i) for i in pair)
+        candidate = Candidate(rollouts.prompt, wrong, correct)
+        seed = derived_seed(self.seed, "construction", rollouts.index, number)
 
-        Raises:
-            ConstructionError: the answer cannot be parsed or spliced.
-            RejectedError: whatever else is wrong with it.
-        """
-        wrong_ids = rollouts.response_ids[pair[0]]
-        wrong, correct = (rollouts.responses[i] for i in pair)
-        if not wrong.strip() or not correct.strip():
-            raise RejectedError("empty_response")
+        async def ask(messages: list[dict[str, str]]) -> Answer:
+            return await self.actor.answer(Request(messages, candidate, seed))
+
+        async def score(spliced: Spliced) -> Verdict:
+            reward = await self.scorer.score(response=spliced.text, **rollouts.scoring)
+            return Verdict(reward, reward > self.limits.threshold)
+
+        attempt = Attempt(candidate)
         try:
-            messages = construction_messages(rollouts.prompt, wrong=wrong, correct=correct, template=self.template)
-        except ValueError as error:
-            raise RejectedError("unsupported_query") from error
-        query = rollouts.prompt[-1]["content"]
-        seed = derived_seed(self.seed, "construction", rollouts.index, attempt)
-        try:
-            answer = await self.actor.answer(Request(messages, query, wrong, correct, seed, attempt))
-        except RequestDoesNotFit as error:
-            raise RejectedError("does_not_fit") from error
-        spliced = splice(
-            wrong_ids,
-            parse_construction(answer).reconstruction,
+            await self._constructor.carry(attempt, ask, score)
+        except ConstructionError as error:
+            attempt.outcome = error.reason
+        else:
+            attempt.keep()
+        return attempt
+
+    @property
+    def _constructor(self) -> Constructor:
+        return Constructor(
             self.tokenizer,
+            self.template,
             max_length=self.limits.response_length,
             min_prefix_tokens=self.limits.min_prefix_tokens,
             min_prefix_share=self.limits.min_prefix_share,
             require_reflection=self.limits.require_reflection,
-            wrong_text=wrong,
-            end_ids=turn_end(rollouts.response_ids[pair[1]], self.tokenizer),
+            keep_failed=False,
         )
-        score = await self.scorer.score(
-            response=spliced.prefix + spliced.reflection + spliced.correction, **rollouts.scoring
-        )
-        if not score > self.limits.threshold:
-            raise RejectedError("wrong_answer")
-        return {
-            "request": messages,
-            "answer": visible_answer(answer).strip(),
-            "prefix": spliced.prefix,
-            "reflection": spliced.reflection,
-            "correction": spliced.correction,
-            "prefix_tokens": spliced.prefix_length,
-            "wrong_tokens": len(wrong_ids),
-            "tokens": len(spliced.ids),
-        }
 
 
-class RejectedError(Exception):
-    """An attempt that fails outside of parsing and splicing."""
-
-    def __init__(self, reason: str):
-        super().__init__(reason)
-        self.reason = reason
+def _response(rollouts: QueryRollouts, number: int) -> Response:
+    ids, text = rollouts.response_ids[number], rollouts.responses[number]
+    return Response(number, ids, text, rollouts.scores[number])

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Template
 
 from tapo.cold_start.mixture import Choice, Recipe
-from tapo.cold_start.records import INELIGIBLE, KEPT, ConstructionStore
+from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore
 from tapo.files.atomic import write_text_atomically
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -55,18 +55,16 @@ Prompt, sampling, limits, recipe and the fingerprints of model and rollouts are 
 def datasheet(
     store: ConstructionStore, choice: Choice, recipe: Recipe, counts: Mapping[str, Counter], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The datasheet as JSON could hold it; reads the small columns of the store alone."""
+    """The datasheet as JSON could hold it."""
     queries: dict[str, Counter] = {}
     attempts: Counter = Counter()
     lengths, prefixes = [], []
-    columns = ["index", "data_source", "outcome", "rejected", "prefix_tokens", "wrong_tokens", "tokens"]
-    for record in store.iter_columns(columns):
-        queries.setdefault(record["data_source"], Counter())[record["outcome"]] += 1
-        attempts.update(record["rejected"])
-        if record["outcome"] == KEPT:
-            attempts[KEPT] += 1
-            lengths.append(record["tokens"])
-            prefixes.append(record["prefix_tokens"] / record["wrong_tokens"])
+    for query in store:
+        queries.setdefault(query.data_source, Counter())[query.outcome] += 1
+        attempts.update(KEPT if attempt is query.kept else attempt.outcome for attempt in query.attempts)
+        if kept := query.kept:
+            lengths.append(kept.tokens)
+            prefixes.append((kept.prefix_length or 0) / kept.wrong_tokens)
     outcomes = sorted({outcome for counter in queries.values() for outcome in counter}, key=_rank)
     distributions = {"trajectory tokens": _quantiles(lengths, 0), "kept share of the rollout": _quantiles(prefixes, 3)}
     return {
@@ -111,7 +109,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _quantiles(values: list[float], digits: int) -> list[float]:
+def _quantiles(values: Sequence[float], digits: int) -> list[float]:
     return [round(float(np.quantile(values, share)), digits) for share in QUANTILES] if values else []
 
 

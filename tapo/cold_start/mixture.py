@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tapo.cold_start.records import KEPT
+from tapo.cold_start.store import KEPT, QueryConstructions
+from tapo.core.answer import visible_answer
+from tapo.core.prompts import construction_messages
 from tapo.generation.engine import SEED_RANGE, derived_seed
 
 KINDS = ("reflective", "plain", "construction")
@@ -51,11 +53,11 @@ class Choice:
     chosen: Mapping[str, frozenset[str]]
     available: Mapping[str, int] = field(default_factory=dict)
 
-    def chats(self, record: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-        """(kind, messages) of each chat that a record gives."""
+    def chats(self, query: QueryConstructions, template: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """(kind, messages) of each chat that a query gives; see `messages_of`."""
         for kind in KINDS:
-            if record["index"] in self.chosen[kind]:
-                yield kind, messages_of(kind, record)
+            if query.index in self.chosen[kind]:
+                yield kind, messages_of(kind, query, template)
 
 
 def choose(records: Iterable[Mapping[str, Any]], recipe: Recipe) -> Choice:
@@ -90,15 +92,20 @@ def choose(records: Iterable[Mapping[str, Any]], recipe: Recipe) -> Choice:
     return Choice({kind: frozenset(indices) for kind, indices in chosen.items()}, available)
 
 
-def messages_of(kind: str, record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The chat of one kind that a record gives, its last message the one to learn."""
-    if kind == "construction":
-        return [*record["request"], {"role": "assistant", "content": record["answer"]}]
-    trajectory = record["prefix"] + record["reflection"] + record["correction"]
-    return [
-        *record["prompt"],
-        {"role": "assistant", "content": trajectory if kind == "reflective" else record["plain"]},
-    ]
+def messages_of(kind: str, query: QueryConstructions, template: str) -> list[dict[str, str]]:
+    """The chat of one kind that a query gives, its last message the one to learn.
+
+    Args:
+        template: the construction prompt that the answers were given to.
+    """
+    if kind == "plain":
+        return [*query.prompt, {"role": "assistant", "content": query.plain}]
+    kept = query.kept
+    assert kept, f"query {query.index} has no trajectory"
+    if kind == "reflective":
+        return [*query.prompt, {"role": "assistant", "content": kept.trajectory}]
+    request = construction_messages(query.prompt, wrong=kept.wrong, correct=kept.correct, template=template)
+    return [*request, {"role": "assistant", "content": visible_answer(kept.answer).strip()}]
 
 
 def held_out(index: str, recipe: Recipe) -> bool:

@@ -14,8 +14,8 @@ import torch
 from verl.utils.dataset.dataset_utils import DatasetPadMode
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
+from tapo.chat import prompt_ids
 from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY
-from tapo.generation.chat import prompt_ids
 
 
 class ColdStartDataset(MultiTurnSFTDataset):

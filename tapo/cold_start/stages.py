@@ -8,17 +8,17 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.chat import load_tokenizer
 from tapo.cold_start.answering import Actor, EngineActor, FunctionActor
 from tapo.cold_start.build import construct_all, count_queries, mix
 from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.ending import end_token
 from tapo.cold_start.mixture import Recipe
-from tapo.cold_start.records import ConstructionStore
+from tapo.cold_start.store import ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
-from tapo.generation.chat import load_tokenizer
 from tapo.generation.engine import Engine, Sampling
 from tapo.generation.options import EngineOptions
 from tapo.generation.progress import Progress

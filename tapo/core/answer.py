@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tapo.core.rejection import ConstructionError
+from tapo.core.funnel import ConstructionError
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 from tapo.core.answer import Construction, parse_construction, visible_answer
 from tapo.core.copies import common_prefix_length, tracks
+from tapo.core.funnel import REASONS, ConstructionError
 from tapo.core.leak import find_leak
 from tapo.core.reflection import Opening, opening_reflection
-from tapo.core.rejection import REASONS, ConstructionError
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end, without_end
 
 __all__ = [

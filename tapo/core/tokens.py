@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapo.core.rejection import ConstructionError
+from tapo.core.funnel import ConstructionError
 
 REPLACEMENT = "\ufffd"
 """What a part of a character decodes to."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tapo.construction.group_report import FUNNEL
+from tapo.core.funnel import FUNNEL
 from tapo.evaluation.options import PlotCommand
 from tapo.evaluation.plots import FORMATS, new_figure
 from tapo.evaluation.training_logs import TrainingLog, read_training_logs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tapo.construction.group_report import FUNNEL
+from tapo.core.funnel import FUNNEL
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import METRICS, distinct_names
 from tapo.files.json_lines import read_json_lines

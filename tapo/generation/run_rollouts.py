@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.chat import load_tokenizer, prompt_ids
 from tapo.core.prompts import construction_messages
 from tapo.data.queries import QueryFiles
 from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_model
-from tapo.generation.chat import load_tokenizer, prompt_ids
 from tapo.generation.engine import Sampling
 from tapo.generation.first_look import QUERIES, FirstLook, say
 from tapo.generation.options import EngineOptions

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapo.chat import prompt_ids
 from tapo.core.reconstruction import response_text
 from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
-from tapo.generation.chat import prompt_ids
 from tapo.generation.engine import Engine, Sampling, derived_seed
 from tapo.generation.progress import Progress
 from tapo.generation.scoring import Judgement, Scorer

@@ -31,19 +31,19 @@ def inspect(
     threshold: Annotated[float, typer.Option(help="The run's algorithm.tapo.reward_threshold.")] = 0.5,
 ) -> None:
     """Constructed trajectories in colour, in the terminal or as a page: kept prefix, reflection, correction."""
-    from tapo.inspection.constructions import Wanted, parse_steps
+    from tapo.inspection.constructions import ConstructionFilter, parse_steps
 
     outcome = outcome or ("rejected" if reason else "all" if html else "trained")
-    wanted = Wanted(parse_steps(step) if step else None, outcome, reason, correct)
+    wanted = ConstructionFilter(parse_steps(step) if step else None, outcome, reason, correct)
     console = Console()
     if html is None:
         from tapo.inspection.trajectories import print_trajectories
 
         limit = limit or TERMINAL_LIMIT
-        print_trajectories(dump, console, wanted=wanted, limit=limit, full=full, threshold=threshold)
+        print_trajectories(dump, console, wanted=wanted, limit=limit, full=full, reward_threshold=threshold)
     else:
         from tapo.inspection.page import print_report, write_page
 
         limit = limit or PAGE_LIMIT
-        report = write_page(dump, html, wanted=wanted, title=title, limit=limit, seed=seed, threshold=threshold)
+        report = write_page(dump, html, wanted=wanted, title=title, limit=limit, seed=seed, reward_threshold=threshold)
         print_report(report, html, console)

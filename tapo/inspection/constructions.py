@@ -1,57 +1,45 @@
-"""The attempted constructions of a dump: checked, counted, filtered, joined with the rows that were trained."""
+"""The attempted constructions of a run or of a cold start: counted, filtered, joined with the trained rows."""
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any
+from typing import Any, Protocol
 
-from tapo.construction.dump import DumpReader, Place
-from tapo.construction.group_report import ROLLOUT_REASONS
-from tapo.core.reconstruction import REASONS, ConstructionError, parse_construction
+from tapo.cold_start.store import ConstructionStore, StoredAttempts
+from tapo.core.funnel import REASONS, TRAINED
+from tapo.files.json_lines import Line
+from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
 
-NUMBER = int | float
-FIELDS: dict[str, type | UnionType] = {
-    "step": int,
-    "uid": str,
-    "key": str,
-    "query": str | list,
-    "wrong_session": int,
-    "wrong": str,
-    "wrong_reward": NUMBER,
-    "correct_session": int,
-    "correct": str,
-    "answer": str,
-    "prefix": str | None,
-    "reflection": str | None,
-    "correction": str | None,
-    "prefix_length": int | None,
-    "reward": NUMBER | None,
-    "outcome": str,
-}
-"""What the inspection reads of a construction. `query` is a list where the last message holds several parts."""
+OUTCOMES = (TRAINED, "rejected", "all")
 
-TRAINED_FIELDS: dict[str, type | UnionType] = {"step": int, "key": str, "constructed": bool, "advantage": NUMBER}
-OUTCOMES = ("trained", "rejected", "all")
-ALL_REASONS = REASONS + ROLLOUT_REASONS
+
+class Records(Protocol):
+    """Where constructions are read from: a dump's lines, a store of the cold start."""
+
+    unfinished: list[Path]
+
+    def placed(self) -> Iterator[tuple[Any, ConstructionRecord]]:
+        """Every record with its place."""
+
+    def load(self, place: Any) -> ConstructionRecord:
+        """The record at a place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is kept in memory of one construction."""
 
-    place: Place
+    place: Any
     step: int
     key: str
     outcome: str
-    right: bool
-    """As the run saw it; in a dump that does not say, whether its reward exceeds the threshold."""
+    correct: bool
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ConstructionFilter:
     """Which constructions to show.
 
     Raises:
@@ -62,24 +50,24 @@ class Wanted:
     """First and last step, both included."""
     outcome: str = "all"
     reason: str | None = None
-    right: bool = False
-    """Only those with the right answer."""
+    correct: bool = False
+    """Only those with the correct answer."""
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
             raise ValueError(f"outcome = {self.outcome!r} cannot work: allowed are {', '.join(OUTCOMES)}")
-        if self.reason is not None and self.reason not in ALL_REASONS:
-            raise ValueError(f"reason = {self.reason!r} cannot work: allowed are {', '.join(ALL_REASONS)}")
-        if self.reason is not None and self.outcome == "trained":
+        if self.reason is not None and self.reason not in REASONS:
+            raise ValueError(f"reason = {self.reason!r} cannot work: allowed are {', '.join(REASONS)}")
+        if self.reason is not None and self.outcome == TRAINED:
             raise ValueError(f"reason = {self.reason!r} cannot work with outcome = 'trained': allowed is rejected")
 
-    def fits(self, entry: Entry) -> bool:
-        """Whether a construction is wanted."""
+    def accepts(self, entry: Entry) -> bool:
+        """Whether a construction is to be shown."""
         return (
             (self.steps is None or self.steps[0] <= entry.step <= self.steps[1])
-            and (self.outcome == "all" or (self.outcome == "trained") == (entry.outcome == "trained"))
+            and (self.outcome == "all" or (self.outcome == TRAINED) == (entry.outcome == TRAINED))
             and (self.reason is None or self.reason == entry.outcome)
-            and (entry.right or not self.right)
+            and (entry.correct or not self.correct)
         )
 
 
@@ -99,79 +87,66 @@ def parse_steps(text: str) -> tuple[int, int]:
 
 @dataclass
 class Constructions:
-    """A dump's constructions: the counts of all, an entry for each, and where the trained rows stand.
+    """The counts of all constructions, and an entry for each.
 
     Attributes:
-        funnel: {step: counts of the stages of the funnel}; `step` is the one that submitted the query.
+        funnel: {step: counts of the stages of `FUNNEL`}; `step` is the one that submitted the query.
         reasons: how many were rejected for what.
-        unfinished: files whose half-written last line was skipped.
     """
 
-    reader: DumpReader
+    records: Records
     entries: list[Entry] = field(default_factory=list)
     funnel: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: Counter[str] = field(default_factory=Counter)
-    unfinished: list[Path] = field(default_factory=list)
 
-    def chosen(self, wanted: Wanted) -> list[Entry]:
+    @property
+    def unfinished(self) -> list[Path]:
+        """Files whose half-written last line was skipped."""
+        return self.records.unfinished
+
+    def chosen(self, wanted: ConstructionFilter) -> list[Entry]:
         """The wanted ones in the order of their steps."""
-        return sorted((entry for entry in self.entries if wanted.fits(entry)), key=lambda entry: entry.step)
+        return sorted((entry for entry in self.entries if wanted.accepts(entry)), key=lambda entry: entry.step)
 
-    def load(self, entry: Entry) -> dict[str, Any]:
+    def load(self, entry: Entry) -> ConstructionRecord:
         """The whole record."""
-        return self.reader.load(entry.place)
+        return self.records.load(entry.place)
 
 
-def read_constructions(dump: Path, *, threshold: float = 0.5) -> Constructions:
-    """Read a dump in one pass; texts stay on disk until they are asked for.
+def read_constructions(folder: Path, *, reward_threshold: float = 0.5) -> Constructions:
+    """Read all constructions in one pass; texts stay on disk until they are asked for.
 
     Args:
-        dump: the folder that `algorithm.tapo.dump_dir` named.
-        threshold: a trajectory is right iff its reward is greater, in a dump whose records do not say.
+        folder: what `algorithm.tapo.dump_dir` named, or what `tapo cold-start build` wrote.
+        reward_threshold: a trajectory is correct iff its reward is greater, in a dump that does not say.
 
     Raises:
         ValueError: the folder holds no constructions, or a record is broken (names file, line and field).
     """
-    reader = DumpReader(dump, "constructions", FIELDS)
-    found = Constructions(reader)
-    for place, record in reader.placed():
-        by_reward = record["reward"] is not None and record["reward"] > threshold
-        right = bool(record.get("is_correct", by_reward))
-        found.entries.append(Entry(place, record["step"], record["key"], record["outcome"], right))
-        found.funnel[record["step"]].update(stages(record, right))
-        if record["outcome"] != "trained":
-            found.reasons[record["outcome"]] += 1
+    found = Constructions(_records(folder))
+    for place, record in found.records.placed():
+        correct = record.correct_above(reward_threshold)
+        found.entries.append(Entry(place, record.step, record.key, record.outcome, correct))
+        found.funnel[record.step].update(record.stages(reward_threshold))
+        if record.outcome != TRAINED:
+            found.reasons[record.outcome] += 1
     if not found.entries:
-        raise ValueError(f"{dump} holds no constructions in constructions-*.jsonl; set algorithm.tapo.dump_dir")
-    found.unfinished = list(reader.unfinished)
+        raise ValueError(f"{folder} holds no constructions in constructions-*.jsonl; set algorithm.tapo.dump_dir")
     return found
 
 
-def stages(record: dict[str, Any], right: bool) -> list[str]:
-    """The stages of the funnel that a construction has reached, as the metrics of the run count them."""
-    reached = {
-        "attempted": True,
-        "parsed": _parses(record["answer"]),
-        "spliced": record["prefix"] is not None,
-        "correct": right,
-        "trained": record["outcome"] == "trained",
-    }
-    return [stage for stage, yes in reached.items() if yes]
-
-
-def _parses(answer: str) -> bool:
-    try:
-        parse_construction(answer)
-    except ConstructionError:
-        return False
-    return True
+def _records(folder: Path) -> Records:
+    for place in (folder, folder / "constructions"):
+        if (place / "manifest.json").is_file():
+            return StoredAttempts(ConstructionStore.open(place))
+    return RecordReader(folder, ConstructionRecord)
 
 
 class TrainedRows:
     """Where the rows that were trained stand, by key.
 
     Args:
-        dump: the folder that `algorithm.tapo.dump_dir` named.
+        folder: as `read_constructions` is given it.
         entries: constructions whose rows are looked for.
 
     Attributes:
@@ -182,31 +157,29 @@ class TrainedRows:
         ValueError: a row is broken (names file, line and field).
     """
 
-    def __init__(self, dump: Path, entries: Sequence[Entry]):
-        self.reader = DumpReader(dump, "trained", TRAINED_FIELDS)
-        keys = Counter(entry.key for entry in entries if entry.outcome == "trained")
-        self._places: dict[str, Place] = {}
+    def __init__(self, folder: Path, entries: Sequence[Entry]):
+        self.reader = RecordReader(folder, TrainedRecord)
+        keys = Counter(entry.key for entry in entries if entry.outcome == TRAINED)
+        self._places: dict[str, Line] = {}
         self.ambiguous = {key for key, number in keys.items() if number > 1}
         for place, row in self.reader.placed():
-            key = row["key"]
-            if row["constructed"] and key in keys:
-                if key in self._places:
-                    self.ambiguous.add(key)
-                self._places[key] = place
-        self.unfinished = list(self.reader.unfinished)
+            if row.constructed and row.key in keys:
+                if row.key in self._places:
+                    self.ambiguous.add(row.key)
+                self._places[row.key] = place
 
-    def of(self, entry: Entry) -> dict[str, Any] | None:
-        """The trained row of a construction: its advantage and, per token, its `weights`; None where there is none.
+    def of(self, entry: Entry) -> TrainedRecord | None:
+        """The trained row of a construction; None where there is none.
 
         Raises:
             ValueError: the row lacks its weights.
         """
         place = self._places.get(entry.key)
-        if place is None or entry.outcome != "trained" or entry.key in self.ambiguous:
+        if place is None or entry.outcome != TRAINED or entry.key in self.ambiguous:
             return None
         row = self.reader.load(place)
-        if not isinstance(row.get("weights"), list):
-            raise ValueError(f"{place}: field 'weights' is {row.get('weights')!r:.80}, allowed is a list of numbers")
+        if row.weights is None:
+            raise ValueError(f"{place}: field 'weights' is None, allowed is a list of numbers")
         return row
 
 

@@ -52,7 +52,7 @@ function fits(line) {
     line.step >= from &&
     line.step <= to &&
     (!outcome || (outcome === "rejected" ? line.outcome !== "trained" : "=" + line.outcome === outcome)) &&
-    (!reward || reward === (line.reward === null ? "none" : line.right ? "right" : "wrong"))
+    (!reward || reward === (line.reward === null ? "none" : line.correct ? "correct" : "wrong"))
   );
 }
 

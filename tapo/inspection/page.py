@@ -15,18 +15,19 @@ from typing import Any
 
 from rich.console import Console
 
-from tapo.construction.group_report import FUNNEL
+from tapo.core.funnel import FUNNEL
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
 from tapo.inspection.constructions import (
+    ConstructionFilter,
     Constructions,
     Entry,
     TrainedRows,
-    Wanted,
     read_constructions,
     spread_over_steps,
 )
 from tapo.inspection.trajectories import print_skipped, query_text
+from tapo.records import ConstructionRecord, TrainedRecord
 
 CHUNK = 100
 """Trajectories of one gzipped chunk."""
@@ -58,29 +59,29 @@ def write_page(
     dump: Path,
     html: Path,
     *,
-    wanted: Wanted | None = None,
+    wanted: ConstructionFilter | None = None,
     title: str | None = None,
     limit: int = 5000,
     seed: int = 0,
-    threshold: float = 0.5,
+    reward_threshold: float = 0.5,
 ) -> PageReport:
     """Write the page of a dump; more than `limit` trajectories are thinned out evenly over steps, and it says so.
 
     Args:
-        dump: the folder that `algorithm.tapo.dump_dir` named.
+        dump: as `read_constructions` is given it.
         html: the file to write; its folder is made.
         wanted: which trajectories may be shown. The funnel counts all of the dump.
         title: of the page; the dump's path unless given.
         limit: most trajectories on the page.
         seed: of the choice among more than `limit`.
-        threshold: a trajectory is right iff its reward is greater.
+        reward_threshold: see `read_constructions`.
 
     Raises:
         ValueError: see `read_constructions` and `TrainedRows`; or a trajectory contradicts itself.
     """
-    constructions = read_constructions(dump, threshold=threshold)
+    constructions = read_constructions(dump, reward_threshold=reward_threshold)
     rows = TrainedRows(dump, constructions.entries)
-    fitting = constructions.chosen(wanted or Wanted())
+    fitting = constructions.chosen(wanted or ConstructionFilter())
     entries = spread_over_steps(fitting, limit, seed)
     index, chunks, unshaded = [], [], 0
     for start in range(0, len(entries), CHUNK):
@@ -91,7 +92,7 @@ def write_page(
             texts.append(text)
             unshaded += entry.outcome == "trained" and text["weights"] is None
         chunks.append(packed(texts))
-    unfinished = [*constructions.unfinished, *rows.unfinished]
+    unfinished = [*constructions.unfinished, *rows.reader.unfinished]
     report = PageReport(len(entries), len(fitting), len(constructions.entries), unshaded, unfinished, 0)
     content = render(title or f"TAPO trajectories: {dump}", constructions, report, index, chunks)
     html.parent.mkdir(parents=True, exist_ok=True)
@@ -106,46 +107,44 @@ def page_record(entry: Entry, constructions: Constructions, rows: TrainedRows) -
         ValueError: the kept prefix is not the beginning of the wrong rollout.
     """
     record = constructions.load(entry)
-    spliced = record["prefix"] is not None
-    if spliced and not record["wrong"].startswith(record["prefix"]):
-        raise ValueError(f"{entry.place}: field 'prefix' is {record['prefix']!r:.80}, no beginning of field 'wrong'")
+    if record.prefix is not None and not record.wrong.startswith(record.prefix):
+        raise ValueError(f"{entry.place}: field 'prefix' is {record.prefix!r:.80}, no beginning of field 'wrong'")
     row = rows.of(entry)
     query = query_text(record)
     summary = {
         "step": entry.step,
         "outcome": entry.outcome,
-        "reward": finite(record["reward"]),
-        "right": entry.right,
-        "kept": record["prefix_length"],
+        "reward": finite(record.reward),
+        "correct": entry.correct,
+        "kept": record.prefix_length,
         "excerpt": " ".join(query[: 2 * EXCERPT].split())[:EXCERPT],
     }
     text = {
         "key": entry.key,
         "query": query,
-        "wrong": record["wrong"],
-        "wrongSession": record["wrong_session"],
-        "wrongReward": finite(record["wrong_reward"]),
-        "correct": record["correct"],
-        "correctSession": record["correct_session"],
-        "advantage": finite(row["advantage"]) if row else None,
-        "trainedStep": row["step"] if row else None,
-        "prefixUnits": units(record["prefix"]) if spliced else None,
-        "reflection": record["reflection"],
-        "correction": record["correction"],
-        "analysis": analysis(record["answer"]),
-        "answer": None if spliced else record["answer"],
+        "wrong": record.wrong,
+        "wrongSession": record.wrong_session,
+        "wrongReward": finite(record.wrong_reward),
+        "correct": record.correct,
+        "correctSession": record.correct_session,
+        "advantage": finite(row.advantage) if row else None,
+        "trainedStep": row.step if row else None,
+        "prefixUnits": None if record.prefix is None else units(record.prefix),
+        "reflection": record.reflection,
+        "correction": record.correction,
+        "analysis": analysis(record.answer),
+        "answer": record.answer if record.prefix is None else None,
     }
     return summary, text | weighted_tokens(record, row)
 
 
-def weighted_tokens(record: dict[str, Any], row: dict[str, Any] | None) -> dict[str, str | None]:
+def weighted_tokens(record: ConstructionRecord, row: TrainedRecord | None) -> dict[str, str | None]:
     """Weight (two significant digits) and length of each token as numbers in a string; None where they do not fit.
 
     Strings, since the browser parses all texts of a chunk but the numbers of an opened trajectory alone.
     """
-    lengths = record.get("token_lengths")
-    weights = row["weights"] if row else None
-    text = "".join(record[name] or "" for name in ("prefix", "reflection", "correction"))
+    lengths, text = record.token_lengths, record.trajectory
+    weights = row.weights if row else None
     if lengths is None or weights is None or len(lengths) != len(weights) or sum(lengths) != len(text):
         return {"weights": None, "lengths": None}
     if not text.isascii():

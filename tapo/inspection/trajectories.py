@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tapo.inspection.constructions import Wanted, read_constructions
+from tapo.inspection.constructions import ConstructionFilter, read_constructions
+from tapo.records import ConstructionRecord
 from tapo.terminal import harmless
 
 STYLES = {"prefix": "red", "reflection": "bold yellow", "correction": "green"}
@@ -19,14 +19,20 @@ FOLDED_LINES = 6
 
 
 def print_trajectories(
-    dump: Path, console: Console, *, wanted: Wanted, limit: int = 3, full: bool = False, threshold: float = 0.5
+    folder: Path,
+    console: Console,
+    *,
+    wanted: ConstructionFilter,
+    limit: int = 3,
+    full: bool = False,
+    reward_threshold: float = 0.5,
 ) -> int:
-    """Print the last `limit` wanted constructions of a dump, the most trained policy's; return how many.
+    """Print the last `limit` wanted constructions, the most trained policy's; return how many.
 
     Raises:
         ValueError: see `read_constructions`.
     """
-    constructions = read_constructions(dump, threshold=threshold)
+    constructions = read_constructions(folder, reward_threshold=reward_threshold)
     chosen = constructions.chosen(wanted)
     shown = chosen[-limit:]
     styles = {**STYLES, "dropped": DROPPED}
@@ -45,25 +51,25 @@ def print_skipped(unfinished: list[Path], console: Console) -> None:
         console.print(f"{len(unfinished)} half-written last line(s) skipped: {names}", style="yellow", markup=False)
 
 
-def panel(record: dict[str, Any], *, full: bool) -> Panel:
+def panel(record: ConstructionRecord, *, full: bool) -> Panel:
     """One trajectory below its query: its segments, what the wrong rollout went on with, and the sibling.
 
     Where nothing was spliced, the raw answer and the wrong rollout stand instead.
     """
     text = Text().append(query_text(record) + "\n\n", style="dim")
-    if record["prefix"] is None:
-        text.append(record["answer"] or "(no answer)")
-        add_section(text, "wrong rollout", record["wrong"], full=full)
+    if record.prefix is None:
+        text.append(record.answer or "(no answer)")
+        add_section(text, "wrong rollout", record.wrong, full=full)
     else:
         for name, style in STYLES.items():
-            text.append(record[name], style=style)
-        if dropped := record["wrong"].removeprefix(record["prefix"]):
+            text.append(getattr(record, name), style=style)
+        if dropped := record.wrong.removeprefix(record.prefix):
             text.append("\n\ndropped from the wrong rollout\n", style=HEADING)
             text.append(dropped, style=DROPPED)
-    add_section(text, "correct sibling", record["correct"], full=full)
-    reward = "-" if record["reward"] is None else f"{record['reward']:g}"
-    kept = "nothing spliced" if record["prefix"] is None else f"{record['prefix_length']} tokens kept"
-    title = f"step {record['step']} · {record['outcome']} · reward {reward} · {kept}"
+    add_section(text, "correct sibling", record.correct, full=full)
+    reward = "-" if record.reward is None else f"{record.reward:g}"
+    kept = "nothing spliced" if record.prefix is None else f"{record.prefix_length} tokens kept"
+    title = f"step {record.step} · {record.outcome} · reward {reward} · {kept}"
     text.plain = harmless(text.plain)
     return Panel(text, title=title, title_align="left")
 
@@ -78,7 +84,7 @@ def add_section(text: Text, name: str, content: str, *, full: bool) -> None:
         text.append(f"\n({len(lines) - len(shown)} more lines with --full)", style="cyan")
 
 
-def query_text(record: dict[str, Any]) -> str:
+def query_text(record: ConstructionRecord) -> str:
     """The query; one of several parts as JSON."""
-    query = record["query"]
+    query = record.query
     return query if isinstance(query, str) else json.dumps(query, ensure_ascii=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopOutput
 
-from tapo.construction.group_report import NO_CORRECT_KEY
+from tapo.rollout.report import NO_CORRECT_KEY
 
 
 @dataclass(frozen=True)

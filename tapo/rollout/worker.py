@@ -11,15 +11,15 @@ from verl.experimental.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
-from tapo.construction.constructor import Attempt, Constructor, Limits
-from tapo.construction.dump import JsonLines
-from tapo.construction.group_report import GroupReport
-from tapo.construction.token_lengths import token_lengths
+from tapo.config import read_tapo_config
 from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
+from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import turn_end_ids
-from tapo.rollout.group import Group, Judge
-from tapo.run import read_tapo_config
+from tapo.records import ConstructionRecord, RecordWriter
+from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
+from tapo.rollout.group import Group, Judge, Rollout
+from tapo.rollout.report import GroupReport
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +46,17 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         )
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
-        self._dump = JsonLines(self._tapo.dump_dir, "constructions")
-        self._constructor = Constructor(
+        self._dump = RecordWriter(self._tapo.dump_dir, ConstructionRecord)
+        self._constructor = GroupConstructor(
             self._tapo,
             self.tokenizer,
             # Looked up at each call: whoever replaces the worker's client replaces it here too.
             generate=lambda **request: self.llm_client.generate(**request),
             score=self._score,
-            limits=Limits(
+            budget=TokenBudget(
                 response_length=rollout.response_length,
                 max_model_len=rollout.max_model_len or rollout.prompt_length + rollout.response_length,
-                max_tokens=construction_max_tokens(self._tapo, rollout.response_length),
+                answer=construction_max_tokens(self._tapo, rollout.response_length),
             ),
             chat_template_kwargs=config.data.get("apply_chat_template_kwargs", {}),
         )
@@ -108,16 +108,20 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         self._warn_once(group.left_alone)
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
-        names = [f"{ref_group(group.uid)}_{group.size + j}" for j in range(len(pairs))]
-        attempts = await asyncio.gather(
-            *(self._constructor.attempt(group, *pair, name, report) for pair, name in zip(pairs, names, strict=True))
+        constructions = await asyncio.gather(
+            *(self._construct_one(group, *pair, group.size + j) for j, pair in enumerate(pairs))
         )
-        for j, attempt in enumerate(attempts):
-            if attempt.outcome == "trained":
-                await self._publish(group, attempt, session_id=group.size + j)
-                report.funnel["trained"] += 1
-            if self._dump.path is not None:
-                self._dump.write(_record(attempt, group, step, f"{names[j]}_0", self.tokenizer))
+        for construction in constructions:
+            record = self._record(construction, group, step)
+            report.count(record)
+            self._dump.write(record)
+
+    async def _construct_one(self, group: Group, wrong: Rollout, correct: Rollout, session_id: int) -> Construction:
+        async def publish(construction: Construction) -> None:
+            await self._publish(group, construction, session_id)
+
+        name = f"{ref_group(group.uid)}_{session_id}"
+        return await self._constructor.construct(group, wrong, correct, name, publish)
 
     def _filtered(self, group: Group) -> bool:
         """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.
@@ -136,19 +140,19 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             self._warned.add(reason)
             logger.warning("TAPO leaves sessions alone: %s. They train as without it (tapo/groups/unsupported)", reason)
 
-    async def _publish(self, group: Group, attempt: Attempt, session_id: int) -> None:
+    async def _publish(self, group: Group, construction: Construction, session_id: int) -> None:
         """Put a constructed row beside its group, as verl puts a session's output."""
-        assert attempt.output is not None and attempt.spliced is not None
-        fields = {**attempt.wrong.fields, "uid": ref_group(group.uid), "session_id": session_id}
-        key = f"{fields['uid']}_{session_id}_0"
+        assert construction.output is not None and construction.attempt.spliced is not None
+        fields = {**construction.wrong.fields, "uid": ref_group(group.uid), "session_id": session_id}
+        key = f"{construction.name}_0"
         tag = {
-            "source_key": f"{group.uid}_{attempt.wrong.session_id}_0",
-            "prefix_length": attempt.spliced.prefix_length,
+            "source_key": f"{group.uid}_{construction.wrong.session_id}_0",
+            "prefix_length": construction.attempt.spliced.prefix_length,
         }
         # The tag goes first: a row without it would pass for a rollout.
         await transfer.tag_row(key, {REF_TAG: tag})
         try:
-            await super()._agent_loop_postprocess(attempt.output, False, **fields)
+            await super()._agent_loop_postprocess(construction.output, False, **fields)
         except Exception:
             await transfer.delete_row(key)
             raise
@@ -159,31 +163,15 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         # Reward functions may return numpy scalars, which the dump's JSON does not know.
         output.reward_score = float(output.reward_score)
 
-
-def _record(attempt: Attempt, group: Group, step: int, key: str, tokenizer: Any) -> dict[str, Any]:
-    """What the dump says of one attempted construction."""
-    spliced = attempt.spliced
-    messages = list(attempt.wrong.fields["raw_prompt"])
-    return {
-        "step": step,
-        "uid": group.uid,
-        "key": key,
-        "query": messages[-1]["content"] if messages else "",
-        "wrong_session": attempt.wrong.session_id,
-        "wrong": attempt.wrong_text,
-        "wrong_reward": float(attempt.wrong.output.reward_score),
-        "correct_session": attempt.correct.session_id,
-        "correct": attempt.correct_text,
-        "answer": attempt.answer,
-        "has_reflection": spliced.has_reflection if spliced else None,
-        "prefix": spliced.prefix if spliced else None,
-        "reflection": spliced.reflection if spliced else None,
-        "correction": spliced.correction if spliced else None,
-        "ids": spliced.ids if spliced else None,
-        "token_lengths": token_lengths(spliced.ids, spliced.text, tokenizer) if spliced else None,
-        "wrong_ids": list(attempt.wrong.output.response_ids),
-        "prefix_length": spliced.prefix_length if spliced else None,
-        "reward": attempt.output.reward_score if attempt.output else None,
-        "is_correct": attempt.is_correct,
-        "outcome": attempt.outcome,
-    }
+    def _record(self, construction: Construction, group: Group, step: int) -> ConstructionRecord:
+        """What the dump says of a construction; without a dump, no token ids."""
+        attempt, spliced = construction.attempt, construction.attempt.spliced
+        record = ConstructionRecord.of(
+            attempt, step=step, uid=group.uid, key=f"{construction.name}_0", keep_prefix=self._tapo.keep_prefix
+        )
+        if self._dump.path is None:
+            return record
+        ids: dict[str, Any] = {"wrong_ids": list(attempt.candidate.wrong.ids)}
+        if spliced:
+            ids |= {"ids": spliced.ids, "token_lengths": token_lengths(spliced.ids, spliced.text, self.tokenizer)}
+        return record.model_copy(update=ids)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tapo.construction.group_report import FUNNEL, ROLLOUT_REASONS, GroupReport
-from tapo.core.reconstruction import REASONS
+from tapo.core.funnel import FUNNEL, REASONS
+from tapo.rollout.report import GroupReport
 from tapo.trainer.ref_advantage import RefAdvantages, RefRows
 
 
@@ -45,7 +45,7 @@ def step_metrics(report: GroupReport, steps: list[RefStep]) -> dict[str, float]:
         "tapo/timing_s/construct": report.construct_s / max(report.eligible, 1),
     }
     metrics |= {f"tapo/construct/{stage}": report.funnel[stage] for stage in FUNNEL}
-    metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS + ROLLOUT_REASONS}
+    metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS}
     metrics["tapo/construct/without_reflection"] = report.without_reflection
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]

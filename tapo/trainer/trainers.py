@@ -23,9 +23,9 @@ from tapo import transfer
 from tapo.cluster import check_cluster
 from tapo.compatibility import check_contract
 from tapo.config import ConfigError
-from tapo.construction.dump import JsonLines
-from tapo.construction.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.records import RecordWriter, TrainedRecord
+from tapo.rollout.report import NO_CORRECT_KEY, GroupReport
 from tapo.run import TRAINER_MODES, prepare_run, uses_tapo
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import (
@@ -63,7 +63,7 @@ class TapoTrainer:
         check_cluster()
         self._ref_steps: list[RefStep] = []
         self._warned_of_nothing = False
-        self._trained_dump = JsonLines(self.tapo.dump_dir, "trained")
+        self._trained_dump = RecordWriter(self.tapo.dump_dir, TrainedRecord)
         super().__init__(config)
 
     def _init_resource_pool_mgr(self: Any) -> None:

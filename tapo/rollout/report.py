@@ -5,29 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapo.core.funnel import TRAINED
+from tapo.records import ConstructionRecord
+
 NO_CORRECT_KEY = "lacks correct_key"
 """How the reason begins for which a session without the run's `correct_key` is left alone."""
-
-FUNNEL = ("attempted", "parsed", "spliced", "correct", "trained")
-
-ROLLOUT_REASONS = (
-    "unsupported_query",  # not one text-only user turn
-    "empty_response",  # the wrong rollout or its sibling is blank
-    "does_not_fit",  # prompt and answer exceed rollout.max_model_len
-    "timeout",
-    "error",  # the engine, the reward or our own code raised
-    "wrong_answer",  # spliced, but its reward is no better than a wrong rollout's; dropped by contrast=none only
-)
-"""Reasons of rejection that arise around the actor's answer; the others are `tapo.core.reconstruction.REASONS`."""
-
-
-class RejectedError(Exception):
-    """A candidate that is dropped for one of `ROLLOUT_REASONS`."""
-
-    def __init__(self, reason: str):
-        assert reason in ROLLOUT_REASONS, reason
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass
@@ -51,6 +33,16 @@ class GroupReport:
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
     """Sessions that construction does not cover, by reason."""
+
+    def count(self, record: ConstructionRecord) -> None:
+        """Add one attempted construction."""
+        self.funnel.update(record.reached)
+        self.generated_tokens += record.answer_tokens
+        if record.outcome != TRAINED:
+            self.rejected[record.outcome] += 1
+        if record.prefix_length is not None:
+            self.prefix_fraction_sum += record.prefix_length / record.wrong_tokens
+            self.without_reflection += int(record.has_reflection is False)
 
     def to_tag(self) -> dict[str, Any]:
         """Plain containers, as TransferQueue tags carry them."""

@@ -1,4 +1,10 @@
-"""Why a construction is dropped after the actor has answered."""
+"""How far constructions get, and why they are dropped."""
+
+FUNNEL = ("attempted", "parsed", "spliced", "correct", "trained")
+"""Stages of a construction. One that failed may be trained as a negative without being correct."""
+
+TRAINED = "trained"
+"""The outcome of a construction that is not dropped; every other outcome is one of `REASONS`."""
 
 REASONS = (
     "bad_format",  # tags missing, repeated, out of order or empty
@@ -10,8 +16,14 @@ REASONS = (
     "leak",  # speaks of the solution it was shown
     "tokenizer_roundtrip",  # decoding the kept ids or the result does not give the text back
     "too_long",  # longer than a response may be
+    "unsupported_query",  # not one text-only user turn
+    "empty_response",  # the wrong rollout or its sibling is blank
+    "does_not_fit",  # prompt and answer exceed the engine's context
+    "timeout",
+    "error",  # the engine, the reward or our own code raised
+    "wrong_answer",  # spliced, but not correct, where failed constructions are not trained
 )
-"""Reasons that parsing and splicing give."""
+"""Reasons of rejection, each a metric `tapo/construct/rejected/<reason>`."""
 
 
 class ConstructionError(ValueError):

@@ -1,0 +1,123 @@
+"""What the construction stage knows of each query, and its form in parquet."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from tapo.core.funnel import TRAINED
+from tapo.files.part_store import PartStore
+from tapo.records import ConstructionRecord
+
+KEPT = "kept"
+INELIGIBLE = "ineligible"
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_TYPES = {
+    **dict.fromkeys(("step", "wrong_session", "correct_session", "prefix_length"), pa.int32()),
+    **dict.fromkeys(("answer_tokens", "wrong_tokens", "tokens"), pa.int32()),
+    **dict.fromkeys(("wrong_reward", "reward"), pa.float64()),
+    **dict.fromkeys(("is_correct", "has_reflection"), pa.bool_()),
+    "reached": pa.list_(pa.string()),
+}
+IDS = {"ids", "wrong_ids", "token_lengths"}
+"""Fields that a cold start does not keep: its trajectories are learned as text."""
+ATTEMPT = pa.struct(
+    [(name, _TYPES.get(name, pa.string())) for name in ConstructionRecord.model_fields if name not in IDS]
+)
+
+
+class QueryConstructions(BaseModel):
+    """One query after construction."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    data_source: str
+    prompt: list[dict[str, str]]
+    outcome: str
+    """`kept`, `ineligible`, or the reason for which the last attempt was rejected."""
+    plain: str = ""
+    """One complete correct response of the query; empty if there is none."""
+    attempts: list[ConstructionRecord] = []
+    """In their order; the last one is the one that was kept, if any."""
+
+    @property
+    def kept(self) -> ConstructionRecord | None:
+        """The attempt that is trained."""
+        return self.attempts[-1] if self.outcome == KEPT else None
+
+    @property
+    def size(self) -> int:
+        """Characters that dominate its size in memory."""
+        texts = [message["content"] for message in self.prompt] + [self.plain]
+        for attempt in self.attempts:
+            texts += [attempt.wrong, attempt.correct, attempt.answer, attempt.trajectory]
+        return sum(map(len, texts))
+
+
+SCHEMA = pa.schema(
+    [
+        ("index", pa.string()),
+        ("data_source", pa.string()),
+        ("prompt", MESSAGES),
+        ("outcome", pa.string()),
+        ("plain", pa.string()),
+        ("attempts", pa.list_(ATTEMPT)),
+    ]
+)
+assert list(QueryConstructions.model_fields) == SCHEMA.names
+
+
+def outcome_of(attempts: Sequence[ConstructionRecord]) -> str:
+    """See `QueryConstructions.outcome`."""
+    if not attempts:
+        return INELIGIBLE
+    return KEPT if attempts[-1].outcome == TRAINED else attempts[-1].outcome
+
+
+class ConstructionStore(PartStore[QueryConstructions]):
+    """Queries of the construction stage."""
+
+    what = "constructions"
+    schema = SCHEMA
+    row = QueryConstructions
+
+    @staticmethod
+    def to_table(rows: Sequence[QueryConstructions]) -> pa.Table:
+        """See `PartStore`."""
+        plain = [row.model_dump(exclude={"attempts": {"__all__": IDS}}) for row in rows]
+        return pa.Table.from_pylist(plain, schema=SCHEMA)
+
+    @staticmethod
+    def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
+        """See `PartStore`."""
+        yield from table.to_pylist()
+
+
+class StoredAttempts:
+    """The attempts of a store, as `RecordReader` gives those of a run. Places are (query, attempt) numbers."""
+
+    def __init__(self, store: ConstructionStore):
+        self._store = store
+        self._rows: Iterator[QueryConstructions] = iter(())
+        self._read = 0
+        self._row: QueryConstructions | None = None
+        self.unfinished: list[Any] = []
+
+    def placed(self) -> Iterator[tuple[tuple[int, int], ConstructionRecord]]:
+        """Every attempt with its place."""
+        for number, row in enumerate(self._store):
+            for attempt, record in enumerate(row.attempts):
+                yield (number, attempt), record
+
+    def load(self, place: tuple[int, int]) -> ConstructionRecord:
+        """The attempt at a place; cheap for places in ascending order."""
+        number, attempt = place
+        if number < self._read - 1 or self._row is None:
+            self._rows, self._read = iter(self._store), 0
+        while self._read <= number:
+            self._row, self._read = next(self._rows), self._read + 1
+        assert self._row is not None
+        return self._row.attempts[attempt]

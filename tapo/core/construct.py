@@ -1,0 +1,152 @@
+"""One construction: ask the actor, parse its answer, splice it, score the result (TAPO, section 3.3).
+
+RL and the cold start both come this way, each with its own engine and its own reward.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tapo.core.answer import parse_construction
+from tapo.core.funnel import TRAINED, ConstructionError
+from tapo.core.prompts import construction_messages
+from tapo.core.reconstruction import MIN_PREFIX_SHARE, Spliced, splice
+from tapo.core.tokens import turn_end
+
+
+@dataclass(frozen=True)
+class Response:
+    """One scored response to a query; `number` tells it from its siblings."""
+
+    number: int
+    ids: Sequence[int]
+    text: str
+    reward: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A wrong response to a query, given as chat messages, and the correct sibling that guides its correction."""
+
+    prompt: Sequence[Mapping[str, Any]]
+    wrong: Response
+    correct: Response
+
+
+class Answer(NamedTuple):
+    """What the actor answered, and the tokens that it took."""
+
+    text: str
+    tokens: int
+
+
+class Verdict(NamedTuple):
+    """What the reward says of a trajectory."""
+
+    reward: float
+    is_correct: bool
+
+
+Ask = Callable[[list[dict[str, str]]], Awaitable[Answer]]
+"""Puts a construction prompt, as chat messages, to the actor."""
+Score = Callable[[Spliced], Awaitable[Verdict]]
+"""Scores a trajectory as a response to the query."""
+
+
+@dataclass
+class Attempt:
+    """One candidate on its way: filled in as far as it gets."""
+
+    candidate: Candidate
+    answer: str = ""
+    answer_tokens: int = 0
+    thought: bool = False
+    """Whether thinking stood in front of the answer."""
+    spliced: Spliced | None = None
+    reward: float | None = None
+    is_correct: bool | None = None
+    """None where it was not scored."""
+    reached: list[str] = field(default_factory=lambda: ["attempted"])
+    """The stages of `FUNNEL` that it has reached."""
+    outcome: str = "error"
+    """`TRAINED`, or the reason for which it is dropped."""
+
+    def keep(self) -> None:
+        """Nothing has gone wrong: it is trained."""
+        self.outcome = TRAINED
+        self.reached.append(TRAINED)
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """How a wrong response becomes a micro-reflective trajectory.
+
+    Attributes:
+        tokenizer: Hugging Face tokenizer.
+        template: the construction prompt.
+        max_length: most tokens of a trajectory.
+        min_prefix_tokens, min_prefix_share, require_reflection, keep_prefix: see `splice`.
+        keep_failed: whether a trajectory that is not correct is kept, as a negative.
+    """
+
+    tokenizer: Any
+    template: str
+    max_length: int
+    min_prefix_tokens: int = 1
+    min_prefix_share: float = MIN_PREFIX_SHARE
+    require_reflection: bool = False
+    keep_prefix: bool = True
+    keep_failed: bool = True
+
+    async def carry(self, attempt: Attempt, ask: Ask, score: Score) -> None:
+        """Ask, parse, splice and score; the attempt says how far it got when this raises.
+
+        Raises:
+            ConstructionError: the candidate must be dropped.
+        """
+        attempt.answer, attempt.answer_tokens = await ask(self._messages(attempt.candidate))
+        construction = parse_construction(attempt.answer)
+        attempt.thought = construction.thought
+        attempt.reached.append("parsed")
+        attempt.spliced = self._splice(attempt.candidate, construction.reconstruction)
+        attempt.reached.append("spliced")
+        attempt.reward, attempt.is_correct = await score(attempt.spliced)
+        if attempt.is_correct:
+            attempt.reached.append("correct")
+        elif not self.keep_failed:
+            raise ConstructionError("wrong_answer")
+
+    def _messages(self, candidate: Candidate) -> list[dict[str, str]]:
+        wrong, correct = candidate.wrong.text, candidate.correct.text
+        if not wrong.strip() or not correct.strip():
+            raise ConstructionError("empty_response")
+        try:
+            return construction_messages(candidate.prompt, wrong=wrong, correct=correct, template=self.template)
+        except ValueError as error:
+            raise ConstructionError("unsupported_query", str(error)) from error
+
+    def _splice(self, candidate: Candidate, reconstruction: str) -> Spliced:
+        return splice(
+            candidate.wrong.ids,
+            reconstruction,
+            self.tokenizer,
+            max_length=self.max_length,
+            min_prefix_tokens=self.min_prefix_tokens,
+            min_prefix_share=self.min_prefix_share,
+            require_reflection=self.require_reflection,
+            keep_prefix=self.keep_prefix,
+            wrong_text=candidate.wrong.text,
+            end_ids=turn_end(candidate.correct.ids, self.tokenizer),
+        )
+
+
+def room_for_answer(prompt: int, sibling: int, *, max_tokens: int, max_model_len: int) -> int:
+    """Most tokens that an answer may take behind a prompt of `prompt` tokens, which is never truncated.
+
+    Raises:
+        ConstructionError: "does_not_fit" if there is not even room for an answer as long as the sibling.
+    """
+    room = min(max_tokens, max_model_len - prompt)
+    if room < min(max_tokens, sibling):
+        raise ConstructionError("does_not_fit", f"{room} tokens behind a prompt of {prompt}")
+    return room

@@ -1,0 +1,207 @@
+"""What is known of a construction and of a trained row: one record each, written as JSON lines or to parquet."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tapo.core.construct import Attempt
+from tapo.core.funnel import TRAINED
+from tapo.files.json_lines import Line, read_at, read_json_lines
+
+UNPARSED = ("bad_format", "unsupported_query", "empty_response", "does_not_fit", "timeout", "error")
+"""Outcomes of constructions whose answer, where there was one, could not be read."""
+
+
+class ConstructionRecord(BaseModel):
+    """One attempted construction, of a run or of a cold start."""
+
+    model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
+
+    step: int
+    """The one that submitted the query; 0 in a cold start."""
+    uid: str
+    """The query."""
+    key: str
+    """The trained row's name."""
+    query: str | list
+    """The last message; a list where it holds several parts."""
+    wrong_session: int
+    wrong: str
+    wrong_reward: int | float
+    correct_session: int
+    correct: str
+    answer: str
+    prefix: str | None
+    reflection: str | None
+    correction: str | None
+    prefix_length: int | None
+    """Tokens kept of the wrong response; None where nothing was spliced, as of the three texts."""
+    reward: int | float | None
+    outcome: str
+    """`trained`, or the reason of rejection."""
+    reached: list[str] | None = None
+    """Stages of `FUNNEL`; None in dumps that do not say."""
+    is_correct: bool | None = None
+    """As the run saw it; None where it was not scored, and in dumps that do not say."""
+    has_reflection: bool | None = None
+    """None where nothing was spliced, and in a full reconstruction."""
+    answer_tokens: int = 0
+    wrong_tokens: int = 0
+    tokens: int = 0
+    """Of the trajectory."""
+    ids: list[int] | None = None
+    wrong_ids: list[int] | None = None
+    token_lengths: list[int] | None = None
+    """Characters of the trajectory that each of its tokens completes."""
+
+    @classmethod
+    def of(cls, attempt: Attempt, *, step: int, uid: str, key: str, keep_prefix: bool = True) -> "ConstructionRecord":
+        """What is known of an attempt, but for token ids."""
+        candidate, spliced = attempt.candidate, attempt.spliced
+        return cls(
+            step=step,
+            uid=uid,
+            key=key,
+            query=candidate.prompt[-1].get("content") or "" if candidate.prompt else "",
+            wrong_session=candidate.wrong.number,
+            wrong=candidate.wrong.text,
+            wrong_reward=candidate.wrong.reward,
+            correct_session=candidate.correct.number,
+            correct=candidate.correct.text,
+            answer=attempt.answer,
+            prefix=spliced.prefix if spliced else None,
+            reflection=spliced.reflection if spliced else None,
+            correction=spliced.correction if spliced else None,
+            prefix_length=spliced.prefix_length if spliced else None,
+            reward=attempt.reward,
+            outcome=attempt.outcome,
+            reached=attempt.reached,
+            is_correct=attempt.is_correct,
+            has_reflection=spliced.has_reflection if spliced and keep_prefix else None,
+            answer_tokens=attempt.answer_tokens,
+            wrong_tokens=len(candidate.wrong.ids),
+            tokens=len(spliced.ids) if spliced else 0,
+        )
+
+    @property
+    def trajectory(self) -> str:
+        """The micro-reflective trajectory: the response that is trained; empty where nothing was spliced."""
+        return (self.prefix or "") + (self.reflection or "") + (self.correction or "")
+
+    def correct_above(self, threshold: float) -> bool:
+        """Whether the trajectory is correct; in a dump that does not say, whether its reward exceeds the threshold."""
+        if self.is_correct is not None:
+            return self.is_correct
+        return self.reward is not None and self.reward > threshold
+
+    def stages(self, threshold: float) -> list[str]:
+        """The stages of the funnel that it has reached; of a dump that does not say, what its outcome tells."""
+        if self.reached is not None:
+            return self.reached
+        reached = {
+            "attempted": True,
+            "parsed": self.prefix is not None or self.outcome not in UNPARSED,
+            "spliced": self.prefix is not None,
+            "correct": self.correct_above(threshold),
+            "trained": self.outcome == TRAINED,
+        }
+        return [stage for stage, yes in reached.items() if yes]
+
+
+class TrainedRecord(BaseModel):
+    """One row of an update."""
+
+    model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
+
+    step: int
+    key: str
+    constructed: bool
+    advantage: int | float
+    """Normalised in its group, before token weights."""
+    uid: str = ""
+    reward: int | float | None = None
+    weights: list[float] | None = None
+    """Of each token of a constructed row."""
+
+
+Record = TypeVar("Record", ConstructionRecord, TrainedRecord)
+
+KINDS: dict[type, str] = {ConstructionRecord: "constructions", TrainedRecord: "trained"}
+"""How the files of each kind begin."""
+
+
+class RecordWriter(Generic[Record]):
+    """Appends records to a file of this process alone, so that processes never share one.
+
+    Args:
+        folder: made if it is not there; nothing is written without one.
+    """
+
+    def __init__(self, folder: str | None, kind: type[Record]):
+        self.path: Path | None = None
+        if folder is not None:
+            self.path = Path(folder).expanduser() / f"{KINDS[kind]}-{socket.gethostname()}-{os.getpid()}.jsonl"
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, record: Record) -> None:
+        """Append a record."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(record.model_dump_json() + "\n")
+
+
+class RecordReader(Generic[Record]):
+    """Streams the records of one kind in a dump folder, whatever process wrote them.
+
+    Args:
+        folder: what `algorithm.tapo.dump_dir` named.
+
+    Attributes:
+        unfinished: files whose half-written last line was skipped. Filled while reading.
+    """
+
+    def __init__(self, folder: str | Path, kind: type[Record]):
+        self.paths = sorted(Path(folder).expanduser().glob(f"{KINDS[kind]}-*.jsonl"))
+        self.kind: type[Record] = kind
+        self.unfinished: list[Path] = []
+
+    def __iter__(self) -> Iterator[Record]:
+        return (record for _, record in self.placed())
+
+    def placed(self) -> Iterator[tuple[Line, Record]]:
+        """Every record with its place.
+
+        Raises:
+            ValueError: names file, line and field of a record that is broken or lacks a field.
+        """
+        self.unfinished.clear()
+        for path in self.paths:
+            for line, record in read_json_lines(path, on_half_written=self.unfinished.append):
+                yield line, checked(self.kind, record, line)
+
+    def load(self, line: Line) -> Record:
+        """The record at a place that `placed` gave."""
+        return checked(self.kind, read_at(line), line)
+
+
+def checked(kind: type[Record], record: dict[str, Any], place: Line) -> Record:
+    """A record out of plain values.
+
+    Raises:
+        ValueError: a field is missing or of another type; names it.
+    """
+    try:
+        return kind.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        if first["type"] == "missing":
+            there = ", ".join(record) or "none"
+            raise ValueError(f"{place}: field {name!r} is missing, got {there}") from error
+        annotation = kind.model_fields[name].annotation
+        allowed = getattr(annotation, "__name__", annotation) if isinstance(annotation, type) else annotation
+        raise ValueError(f"{place}: field {name!r} is {record[name]!r:.80}, allowed is {allowed}") from error
