@@ -1,5 +1,6 @@
 """The check at a run's start, on a made-up package; tests/unit/test_verl_contract.py holds it against verl."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,10 @@ def test_a_plugin_that_verl_skipped_is_said_to_be_missing(monkeypatch):
     monkeypatch.setattr(core_algos, "ADV_ESTIMATOR_REGISTRY", {})
     with pytest.raises(RuntimeError, match="verl has not loaded the TAPO plugin"):
         assert_registered()
+
+
+def test_the_check_does_not_load_the_plugin_that_it_looks_for():
+    code = "from tapo.launch import checks, contract; contract.assert_registered()"
+    environment = os.environ | {"VERL_USE_EXTERNAL_PLUGINS": "another"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "verl has not loaded the TAPO plugin" in done.stderr
