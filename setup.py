@@ -14,6 +14,7 @@ PACKAGE_DATA = [
     "core/data/*",
     "evaluation/data/*",
     "inspection/page.*",
+    "launch/contract.yaml",
     "py.typed",
     "recipes/README.md",
     "recipes/REQUIRED_VERL.txt",
