@@ -37,7 +37,7 @@ class ContractError(RuntimeError):
 
 
 def overridden(definition: ast.stmt, *names: str) -> str | None:
-    """What keeps a definition from taking exactly these parameters, as verl gives them to an override of ours; or None."""
+    """What a definition has other than exactly these parameters, which verl gives to an override of ours."""
     found = list(signature(definition).parameters)
     return None if found == list(names) else f"has parameters ({', '.join(found)}), not ({', '.join(names)})"
 
@@ -63,6 +63,7 @@ def says(definition: ast.stmt, *fragments: str) -> str | None:
 
 
 CLAIMS: dict[str, Callable[..., str | None]] = {"overridden": overridden, "called": called, "says": says}
+"""Each says what is wrong with a definition, or None."""
 
 _TABLES = yaml.safe_load(Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8"))
 CONTRACT: Contract = _TABLES["training"]

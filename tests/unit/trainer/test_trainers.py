@@ -226,6 +226,17 @@ def test_the_advantages_of_rollouts_are_verls_own(contrasted):
     assert trainer.seen["advantage"] == [batch_of().keys] and trainer.seen["estimator"] == "tapo"
 
 
+def test_what_was_trained_is_kept_by_key_without_padding_rows_and_padding_tokens(contrasted):
+    trainer, _, _ = contrasted
+    rows = trainer._ref_rows
+    assert {key: (row.uid, row.source_key, row.prefix_length) for key, row in rows.items()} == {
+        "u0_ref_4_0": ("u0_ref", "u0_0_0", 1),
+        "u0_ref_5_0": ("u0_ref", "u0_0_0", 1),
+    }
+    assert [row.weights_T.tolist() for row in rows.values()] == [[1.0, pytest.approx(0.01)], [1.0]]
+    assert [row.log_probs_T.tolist() for row in rows.values()] == [[-1.0, -9.0], [-0.5]]
+
+
 def metrics_of(trainer, batch):
     metrics = {}
     trainer._compute_metrics(batch, metrics, {}, 1, 0)
