@@ -15,6 +15,7 @@ PACKAGE_DATA = [
     "evaluation/data/*",
     "inspection/page.*",
     "launch/contract.yaml",
+    "platforms/cpu_environment.yaml",
     "py.typed",
     "recipes/README.md",
     "recipes/REQUIRED_VERL.txt",

@@ -31,13 +31,9 @@ def step_metrics(report: GroupReport, rows: Collection[RefRow]) -> dict[str, flo
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
     metrics["tapo/tokens/construct_trained"] = sum(len(row.weights_T) for row in rows)
-    metrics["tapo/ref/dead_groups"] = dead_groups(rows)
+    # Groups whose advantages are all zero: construction that teaches nothing.
+    metrics["tapo/ref/dead_groups"] = len({row.uid for row in rows} - {row.uid for row in rows if row.advantage != 0})
     return metrics | (ref_metrics(rows) if rows else {})
-
-
-def dead_groups(rows: Collection[RefRow]) -> int:
-    """Groups of constructed rows whose advantages are all zero: construction that teaches nothing."""
-    return len({row.uid for row in rows} - {row.uid for row in rows if row.advantage != 0})
 
 
 def ref_metrics(rows: Collection[RefRow]) -> dict[str, float]:

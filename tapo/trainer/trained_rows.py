@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapo import transfer
+from tapo.config import TapoConfig
 from tapo.core.groups import REF_TAG
 from tapo.core.reconstruction import decode, response_text, split_reflection
 from tapo.launch.prepare import TABLE_TRACKERS
@@ -43,22 +44,15 @@ def dump_trained_rows(
 
 
 def trajectory_rows(
-    ref_rows: Mapping[str, RefRow],
-    partition_id: str,
-    tokenizer: Any,
-    *,
-    number: int,
-    step: int,
-    seed: int,
-    keep_prefix: bool,
+    ref_rows: Mapping[str, RefRow], partition_id: str, tokenizer: Any, config: TapoConfig, step: int
 ) -> list[dict[str, Any]]:
-    """At most `number` constructed rows of a step, drawn by seed and step, as rows of a table.
+    """At most `log_trajectories` constructed rows of a step, drawn by seed and step, as rows of a table.
 
     Args:
         ref_rows: those of the step, by their keys in TransferQueue.
-        keep_prefix: whether they begin with the wrong rollout's tokens.
     """
-    drawn = random.Random(f"{seed}/{step}").sample(list(ref_rows.items()), min(number, len(ref_rows)))
+    number = min(config.log_trajectories, len(ref_rows))
+    drawn = random.Random(f"{config.seed}/{step}").sample(list(ref_rows.items()), number)
     if not drawn:
         return []
     keys = list(dict.fromkeys(name for key, row in drawn for name in (key, row.source_key)))
@@ -71,7 +65,7 @@ def trajectory_rows(
         prefix = decode(tokenizer, response[: row.prefix_length].tolist())
         wrong = response_text(stored[row.source_key][1].tolist(), tokenizer)[1]
         new_text = response_text(response.tolist(), tokenizer)[1].removeprefix(prefix)
-        reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
+        reflection, correction = split_reflection(new_text) if config.keep_prefix else ("", new_text)
         rows.append(
             {
                 "step": step,
@@ -96,12 +90,12 @@ def _mean(weights: Sequence[float]) -> float | None:
 
 
 def log_rows(trackers: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Log a step's rows as `TABLE` with every tracker that can show them.
+    """Log a step's rows, where there are any, as `TABLE` with every tracker that can show them.
 
     Args:
         trackers: `Tracking.logger` of the run. W&B gets one table a step; TensorBoard, which has no tables, a text.
     """
-    for name, tracker in trackers.items():
+    for name, tracker in trackers.items() if rows else ():
         if name == "tensorboard":
             tracker.writer.add_text(TABLE, "\n\n".join(map(as_markdown, rows)), step)
         elif name in TABLE_TRACKERS:

@@ -29,15 +29,9 @@ from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
 from tapo.rollout.report import NO_CORRECT_KEY, GroupReport
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
-from tapo.trainer.actor import (
-    MINI_BATCH_FIELD,
-    REF_TOTALS_FIELD,
-    TapoActorRolloutRefWorker,
-    TapoDetachActorWorker,
-)
+from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
 from tapo.trainer.batch import deal, interleave, is_padding, select, split
-from tapo.trainer.log_probs import SplitLogProbs
-from tapo.trainer.loss import LAMBDA_FIELD, ref_totals
+from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals
 from tapo.trainer.metrics import step_metrics
 from tapo.trainer.ref_advantage import RefRow, ref_rows
 from tapo.trainer.trained_rows import dump_trained_rows, log_rows, trajectory_rows
@@ -178,8 +172,10 @@ class TapoTrainer:
         self._say_when_nothing_is_constructed(report)
         metrics.update(step_metrics(report, self._ref_rows.values()))
         dump_trained_rows(self._trained_dump, batch, self._ref_rows, step=self.global_steps)
-        if self.tapo.log_trajectories_every and self.global_steps % self.tapo.log_trajectories_every == 0:
-            self._log_trajectories(batch)
+        every, step = self.tapo.log_trajectories_every, self.global_steps
+        if every and step % every == 0:
+            rows = trajectory_rows(self._ref_rows, batch.partition_id, self.tokenizer, self.tapo, step)
+            log_rows(self.logger.logger, rows, step)
         self._ref_rows = {}
 
     def _say_when_nothing_is_constructed(self: Any, report: GroupReport) -> None:
@@ -196,19 +192,30 @@ class TapoTrainer:
             self._warned_of_nothing = True
             logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
 
-    def _log_trajectories(self: Any, batch: KVBatchMeta) -> None:
-        """Show some of the step's constructed rows in the run's trackers; a step without any logs none."""
-        rows = trajectory_rows(
-            self._ref_rows,
-            batch.partition_id,
-            self.tokenizer,
-            number=self.tapo.log_trajectories,
-            step=self.global_steps,
-            seed=self.tapo.seed,
-            keep_prefix=self.tapo.keep_prefix,
-        )
-        if rows:
-            log_rows(self.logger.logger, rows, self.global_steps)
+
+class SplitLogProbs(PPOTrainer):
+    """Old log-probs of rollouts and of constructed rows, each on their own.
+
+    A base of verl's trainers in the method order, so that whatever a trainer does around the computation (the separate
+    mode copies the model) is done once for both.
+    """
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        rollouts, refs = split(batch)
+        super()._compute_old_log_prob(rollouts, metrics)
+        if len(refs):
+            # No engine sampled constructed rows from their query, so that bypass mode has nothing to take over.
+            correction: Any = self.config.algorithm.get("rollout_correction") or {}
+            bypasses = correction.get("bypass_mode", False)
+            try:
+                if bypasses:
+                    correction.bypass_mode = False
+                # verl's entropy and rollout-difference metrics cover the rollouts alone.
+                super()._compute_old_log_prob(refs, {})
+            finally:
+                if bypasses:
+                    correction.bypass_mode = True
+        return batch
 
 
 @register_trainer("tapo_sync")

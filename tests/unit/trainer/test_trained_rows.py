@@ -8,6 +8,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.utils.tracking import Tracking
 
+from tapo.config import TapoConfig
 from tapo.launch.prepare import prepare_run
 from tapo.trainer import trained_rows, trainers
 from tapo.trainer.ref_advantage import RefRow
@@ -54,9 +55,9 @@ def ref_rows(store, kept=None):
     return rows
 
 
-def rows_of(store, tokenizer, kept=None, **options):
-    options = {"number": 8, "step": 5, "seed": 1, "keep_prefix": True} | options
-    return trained_rows.trajectory_rows(ref_rows(store, kept), "train", tokenizer, **options)
+def rows_of(store, tokenizer, kept=None, step=5, **options):
+    config = TapoConfig.from_mapping({"seed": 1} | options)
+    return trained_rows.trajectory_rows(ref_rows(store, kept), "train", tokenizer, config, step)
 
 
 def test_a_row_holds_the_segments_the_dropped_tail_and_what_was_trained(store, byte_tokenizer):
@@ -78,15 +79,15 @@ def test_a_row_holds_the_segments_the_dropped_tail_and_what_was_trained(store, b
 
 
 def test_the_number_of_rows_is_bounded_and_only_they_and_their_sources_are_fetched(store, byte_tokenizer):
-    chosen = rows_of(store, byte_tokenizer, number=1)
+    chosen = rows_of(store, byte_tokenizer, log_trajectories=1)
     assert len(chosen) == 1
     assert store.fetched == [[chosen[0]["key"], "u_0_0"]]
-    assert rows_of(store, byte_tokenizer, number=1) == chosen
-    assert len({rows_of(store, byte_tokenizer, number=1, step=step)[0]["key"] for step in range(20)}) == 3
+    assert rows_of(store, byte_tokenizer, log_trajectories=1) == chosen
+    assert len({rows_of(store, byte_tokenizer, log_trajectories=1, step=step)[0]["key"] for step in range(20)}) == 3
 
 
 def test_a_full_reconstruction_is_a_correction_from_its_first_token(store, byte_tokenizer):
-    rows = rows_of(store, byte_tokenizer, kept=0, keep_prefix=False)
+    rows = rows_of(store, byte_tokenizer, kept=0, reconstruction="full")
     row = min(rows, key=lambda row: row["advantage"])
     assert (row["kept prefix"], row["reflection"]) == ("", "")
     assert (row["correction"], row["dropped tail"]) == (f"{PREFIX}{NEW} (0)", PREFIX + WRONG_TAIL)
@@ -144,7 +145,7 @@ def test_wandb_gets_a_table_of_the_step(name):
 def test_a_table_is_logged_every_so_many_steps_and_nothing_is_read_when_off(monkeypatch, every, logged):
     trainer, seen = Trainer(log_trajectories_every=every, log_trajectories=2), []
     trainer.logger = SimpleNamespace(logger={})
-    monkeypatch.setattr(trainers, "trajectory_rows", lambda *args, number, step, **kwargs: [(step, number)])
+    monkeypatch.setattr(trainers, "trajectory_rows", lambda *args: [(args[-1], args[-2].log_trajectories)])
     monkeypatch.setattr(trainers, "log_rows", lambda trackers, rows, step: seen.append((step, rows)))
     for step in range(1, 7):
         trainer.global_steps = step
@@ -154,9 +155,9 @@ def test_a_table_is_logged_every_so_many_steps_and_nothing_is_read_when_off(monk
 
 
 def test_a_step_without_constructed_rows_fetches_and_logs_nothing(store, byte_tokenizer):
-    options = {"number": 8, "step": 5, "seed": 1, "keep_prefix": True}
-    assert trained_rows.trajectory_rows({}, "train", byte_tokenizer, **options) == []
+    assert trained_rows.trajectory_rows({}, "train", byte_tokenizer, TapoConfig(), 5) == []
     assert store.fetched == []
+    trained_rows.log_rows({"wandb": None, "tensorboard": None}, [], step=5)
 
 
 @pytest.mark.parametrize(
