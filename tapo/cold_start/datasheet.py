@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def datasheet(
         "attempts": dict(attempts),
         "quantiles": list(QUANTILES),
         "distributions": distributions,
-        "facts": {**facts, "recipe": asdict(recipe), "versions": versions()},
+        "facts": {**facts, "recipe": recipe.model_dump(), "versions": versions()},
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tapo.data.instruction import BOXED_INSTRUCTION, question_of
-from tapo.data.text import normalise
+from tapo.data.text import canonical_text
 
 NO_MESSAGES = "prompt is no list of chat messages"
 NO_USER = "prompt without a user's text"
@@ -84,7 +84,7 @@ def text_of(ground_truth: Any) -> str:
 
 def stable_index(data_source: str, question: str) -> str:
     """`SOURCE/HASH` of the normalised question: the same wherever the row stands and however it is typeset."""
-    return f"{data_source}/{hashlib.sha256(normalise(question).encode()).hexdigest()[:16]}"
+    return f"{data_source}/{hashlib.sha256(canonical_text(question).encode()).hexdigest()[:16]}"
 
 
 def index_of(extra_info: Mapping[str, Any], data_source: str, question: str) -> str:

@@ -157,7 +157,7 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     train, test, clean, rl = (tmp_path / f"{name}.parquet" for name in ("train", "test", "clean", "rl"))
     tapo("prepare", "custom", "--source", tmp_path / "train.json", "--out", train, *columns)
     tapo("prepare", "aime2024", "--source", tmp_path / "test.json", "--out", test, *columns)
-    tapo("decontaminate", train, "--against", test, "--out", clean, "--threshold", "0.9")
+    tapo("decontaminate", train, "--against", test, "--out", clean, "--overlap", "0.9")
     queries = list(iter_queries(clean))
     assert [query.ground_truth for query in queries] == ["2", "3", "4"]
     scores = ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])

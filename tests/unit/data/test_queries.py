@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tapo.data.pass_rate import Band
+from tapo.data.options import FilterOptions
+from tapo.data.pass_rate import run_filter
 from tapo.data.queries import Keys, QueryFiles, iter_queries
 from tapo.data.query import AGENT, MEDIA, MORE_THAN_TEXT, NO_MESSAGES, NO_REWARD_MODEL, NO_TEXT, NO_USER
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
-from tapo.data.stages import run_filter
 
 SILENT = Console(file=io.StringIO())
 
@@ -202,6 +202,10 @@ def test_columns_of_other_names_are_read_as_the_run_reads_them(tmp_path):
         list(QueryFiles(path))
 
 
+def filtering(folder, *files):
+    return FilterOptions(rollouts=folder / "r", data=files, out=folder / "rl.parquet")
+
+
 def test_the_filter_leaves_every_column_of_every_kept_row_as_it_is(tmp_path):
     extra = {"index": 0, "tools_kwargs": {"t": {"create_kwargs": {"x": [1, 2]}}}, "need_tools_kwargs": False}
     rows = [row(f"q{i}", extra_info=extra | {"index": i}, level=i, tags=["a", None]) for i in range(4)]
@@ -214,7 +218,7 @@ def test_the_filter_leaves_every_column_of_every_kept_row_as_it_is(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, right) for query, right in zip(files, (1, 2, 1), strict=True)])
     terminal = Console(file=io.StringIO(), width=120)
-    run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, terminal)
+    run_filter(filtering(tmp_path, one, two), terminal)
     kept = pq.read_table(tmp_path / "rl.parquet").to_pylist()
     assert kept == [rows[0] | {"agent_name": None}, rows[0] | {"agent_name": None}, rows[2] | {"agent_name": None}]
     text = terminal.file.getvalue()
@@ -228,9 +232,7 @@ def test_one_file_keeps_its_schema_and_metadata_to_the_letter(tmp_path):
     datasets.Dataset.from_list([row("a"), row("b", extra_info={"index": 1, "split": "train"})]).to_parquet(str(path))
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, 1) for query in QueryFiles(path)])
-    run_filter(
-        tmp_path / "r", QueryFiles(path), tmp_path / "rl.parquet", Band(), 0.5, False, Console(file=io.StringIO())
-    )
+    run_filter(filtering(tmp_path, path), SILENT)
     assert pq.read_table(tmp_path / "rl.parquet").equals(pq.read_table(path), check_metadata=True)
 
 
@@ -240,7 +242,7 @@ def test_files_whose_columns_differ_in_type_are_refused(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, 1) for query in files])
     with pytest.raises(ValueError, match=r"do not fit into one file: .*ability"):
-        run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, SILENT)
+        run_filter(filtering(tmp_path, one, two), SILENT)
     assert not Path(tmp_path / "rl.parquet").exists()
 
 
@@ -249,4 +251,4 @@ def test_rollouts_of_another_prompt_stop_the_filter(tmp_path):
     store.append([sampled(query, 1) for query in iter_queries(write(tmp_path / "a.parquet", [row("a")]))])
     files = QueryFiles(write(tmp_path / "b.parquet", [row("b")]))
     with pytest.raises(ValueError, match=r"query s/0: another prompt in .*b\.parquet than in"):
-        run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, SILENT)
+        run_filter(filtering(tmp_path, *files.paths), SILENT)

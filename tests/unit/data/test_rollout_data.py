@@ -24,7 +24,7 @@ def rollout(byte_tokenizer, tmp_path, monkeypatch):
     def run(*arguments):
         engines = []
 
-        def start(self, tokenizer):
+        def start(self, tokenizer, max_model_len):
             engines.append(Engine(tokenizer))
             return engines[-1]
 
