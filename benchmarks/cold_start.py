@@ -21,9 +21,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tapo.cold_start.build import construct_all, mix
-from tapo.cold_start.construct import ConstructionTask, Limits
-from tapo.cold_start.mixture import Recipe
+from tapo.cold_start.construct import ConstructionTask
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import ConstructionStore
+from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.progress import Progress
@@ -51,12 +52,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
 class InstantActor:
     repeats = True
 
-    async def answer(self, request) -> str:
+    async def answer(self, request) -> Answer:
         draw = random.Random(request.seed)
-        kept = request.wrong[: draw.randrange(len(request.wrong))].rpartition(" ")[0]
-        rest = request.correct[len(request.correct) // 2 :].split(" ", 1)[-1]
+        wrong, correct = request.candidate.wrong.text, request.candidate.correct.text
+        kept = wrong[: draw.randrange(len(wrong))].rpartition(" ")[0]
+        rest = correct[len(correct) // 2 :].split(" ", 1)[-1]
         new = f"{kept} {WORDS[1]} {WORDS[2]} {WORDS[3]} {rest}"
-        return f"<analysis>The step is wrong.</analysis>\n<reconstruction>\n{new}\n</reconstruction>"
+        return Answer(f"<analysis>The step is wrong.</analysis>\n<reconstruction>\n{new}\n</reconstruction>", 0)
 
 
 class RightScorer:
@@ -79,7 +81,7 @@ def nothing(folder: Path, queries: int) -> None:
 
 def construct(folder: Path, queries: int) -> None:
     store = ConstructionStore.open_for_append(folder / "out" / "constructions", {"model": "synthetic"})
-    limits = Limits(response_length=2 * 8192)
+    limits = Limits(response_length=2 * 8192, require_reflection=False)
     task = ConstructionTask(InstantActor(), RightScorer(), tokenizer(), CONSTRUCTION_PROMPT, limits, seed=1)
     with Progress("constructions", queries, QUIET) as progress:
         source = RolloutStore.open(folder / "rollouts")
@@ -88,7 +90,7 @@ def construct(folder: Path, queries: int) -> None:
 
 def mixture(folder: Path, queries: int) -> None:
     store = ConstructionStore.open(folder / "out" / "constructions")
-    facts = {"model_path": "synthetic", "seed": 1}
+    facts = {"model_path": "synthetic", "seed": 1, "template": {}, "prompt": CONSTRUCTION_PROMPT}
     mix(store, Recipe(sft=queries * 3 // 4, ift=queries * 3 // 8), folder / "out", facts, QUIET)
 
 

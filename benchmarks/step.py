@@ -10,29 +10,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tapo.inspection.summary import read_metrics
+from tapo.evaluation.training_logs import read_training_logs
 
 WARM_UP_STEPS = 2
 """Left out: the first steps of a run compile and fill caches."""
 
 
-def tokens(step):
-    """(generated, trained) of a step; prompts excluded from neither run's trained ones are left out of both."""
-    rollouts = step["response_length/mean"] * step["rows"]
-    return (
-        rollouts + step.get("tapo/tokens/construct_generated", 0),
-        rollouts + step.get("tapo/tokens/construct_trained", 0),
-    )
+def tokens(log, rows):
+    """(generated, trained) of the mean step; prompts excluded from neither run's trained ones are left out of both."""
+
+    def mean(key):
+        return statistics.mean(log.series(key)[1][WARM_UP_STEPS:]) if key in log.metrics else 0
+
+    rollouts = mean("response_length/mean") * rows
+    return rollouts + mean("tapo/tokens/construct_generated"), rollouts + mean("tapo/tokens/construct_trained")
 
 
 def main(tapo: str, grpo: str, rows: str = "256"):
     results = {}
-    for name, folder in (("tapo", tapo), ("grpo", grpo)):
-        steps = [step | {"rows": int(rows)} for step in read_metrics(Path(folder))][WARM_UP_STEPS:]
-        generated, trained = zip(*map(tokens, steps), strict=True)
-        seconds = {part: [step[f"timing_s/{part}"] for step in steps] for part in ("step", "gen", "update_actor")}
-        results[name] = {f"seconds, {part}": statistics.median(values) for part, values in seconds.items()}
-        results[name] |= {"tokens generated": statistics.mean(generated), "tokens trained": statistics.mean(trained)}
+    for name, log in zip(("tapo", "grpo"), read_training_logs([Path(tapo), Path(grpo)]), strict=True):
+        generated, trained = tokens(log, int(rows))
+        results[name] = {
+            f"seconds, {part}": statistics.median(log.series(f"timing_s/{part}")[1][WARM_UP_STEPS:])
+            for part in ("step", "gen", "update_actor")
+        } | {"tokens generated": generated, "tokens trained": trained}
     table = Table("a step", "tapo", "grpo", "ratio", title=f"medians of steps {WARM_UP_STEPS + 1} to the last")
     for key, value in results["tapo"].items():
         table.add_row(key, f"{value:.1f}", f"{results['grpo'][key]:.1f}", f"{value / results['grpo'][key]:.2f}")

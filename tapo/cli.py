@@ -1,11 +1,8 @@
 """The console script `tapo`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tapo.cold_start.cli import app as cold_start_app
 from tapo.data.cli import app as data_app
@@ -23,7 +20,8 @@ app.add_typer(data_app, name="data")
 app.command()(rollout)
 app.add_typer(cold_start_app, name="cold-start")
 app.add_typer(evaluation.app, name="eval")
-app.add_typer(evaluation.plot_app)
+app.command()(evaluation.plot)
+app.command()(evaluation.summary)
 app.add_typer(inspection_app)
 app.add_typer(recipe_app, name="recipe")
 
@@ -41,18 +39,6 @@ def main() -> None:
     except (ValueError, OSError, ServersFailed) as error:
         print(f"tapo: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-@app.command()
-def summary(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs: validation/STEP.jsonl and metrics.jsonl in each.")
-    ],
-) -> None:
-    """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
-    from tapo.inspection.summary import print_summary
-
-    print_summary(runs, Console())
 
 
 if __name__ == "__main__":

@@ -238,3 +238,18 @@ def check_contract() -> None:
     if os.environ.get(ANY_VERL) != "1":
         raise ContractError(f"{sentence}. Install a tested version, or set {ANY_VERL}=1 to go on regardless.")
     logger.warning("%s", sentence)
+
+
+def assert_registered() -> None:
+    """Make sure that verl has loaded this plugin: it skips one that fails at import with a debug message.
+
+    Raises:
+        RuntimeError: verl's registry does not know the estimator `tapo`.
+    """
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    if "tapo" not in ADV_ESTIMATOR_REGISTRY:
+        raise RuntimeError(
+            "verl has not loaded the TAPO plugin. Check that VERL_USE_EXTERNAL_PLUGINS is unset, `auto` or lists tapo, "
+            "that tapo-verl is installed where verl is, and that `python -c 'import tapo.plugin'` succeeds."
+        )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from omegaconf import DictConfig, OmegaConf
 from pydantic import model_validator
 from typing_extensions import Self
 
@@ -11,7 +12,7 @@ from tapo.core.reconstruction import MIN_PREFIX_SHARE
 from tapo.core.selection import REWARD_THRESHOLD, paper_thresholds
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
 
-__all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "TapoConfig"]
+__all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "TapoConfig", "read_tapo_config"]
 
 
 class OtsConfig(Options):
@@ -129,3 +130,15 @@ class TapoConfig(Options):
             return check_template(Path(path).expanduser().read_text(encoding="utf-8") if path else text or "")
         except (OSError, ValueError) as error:
             raise ConfigError(f"algorithm.tapo.construction.{name}", got, str(error)) from error
+
+
+def read_tapo_config(config: DictConfig) -> TapoConfig:
+    """The run's `algorithm.tapo`.
+
+    Raises:
+        ConfigError: the node is missing, or an option is unknown or out of range.
+    """
+    node = OmegaConf.select(config, "algorithm.tapo")
+    if node is None:
+        raise ConfigError("algorithm.tapo", None, "append +tapo=default to the launch command")
+    return TapoConfig.from_mapping(OmegaConf.to_container(node, resolve=True))

@@ -27,18 +27,3 @@ def _register_trainers(module: ModuleType) -> None:
 cpu.activate_if_selected()
 when_imported("verl.trainer.ppo.core_algos", _register_estimator)
 when_imported("verl.trainer.ppo.v1", _register_trainers)
-
-
-def assert_registered() -> None:
-    """Make sure that verl has loaded this plugin: it skips one that fails at import with a debug message.
-
-    Raises:
-        RuntimeError: verl's registry does not know the estimator `tapo`.
-    """
-    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
-
-    if "tapo" not in ADV_ESTIMATOR_REGISTRY:
-        raise RuntimeError(
-            "verl has not loaded the TAPO plugin. Check that VERL_USE_EXTERNAL_PLUGINS is unset, `auto` or lists tapo, "
-            "that tapo-verl is installed where verl is, and that `python -c 'import tapo.plugin'` succeeds."
-        )

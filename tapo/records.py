@@ -166,7 +166,7 @@ class RecordReader(Generic[Record]):
 
     def __init__(self, folder: str | Path, kind: type[Record]):
         self.paths = sorted(Path(folder).expanduser().glob(f"{KINDS[kind]}-*.jsonl"))
-        self.kind = kind
+        self.kind: type[Record] = kind
         self.unfinished: list[Path] = []
 
     def __iter__(self) -> Iterator[Record]:
@@ -188,7 +188,7 @@ class RecordReader(Generic[Record]):
         return checked(self.kind, read_at(line), line)
 
 
-def checked(kind: type[Record], record: dict[str, Any], place: object) -> Record:
+def checked(kind: type[Record], record: dict[str, Any], place: Line) -> Record:
     """A record out of plain values.
 
     Raises:
@@ -197,7 +197,7 @@ def checked(kind: type[Record], record: dict[str, Any], place: object) -> Record
     try:
         return kind.model_validate(record)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
         if first["type"] == "missing":
             there = ", ".join(record) or "none"

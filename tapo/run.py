@@ -7,8 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tapo.compatibility import check_contract
-from tapo.config import ConfigError, TapoConfig
+from tapo.compatibility import assert_registered, check_contract
+from tapo.config import ConfigError, TapoConfig, read_tapo_config
 from tapo.context import context_report
 
 logger = logging.getLogger(__name__)
@@ -25,18 +25,6 @@ AGENT_LOOP_MANAGER = "tapo.rollout.manager.TapoAgentLoopManager"
 
 TABLE_TRACKERS = ("wandb", "vemlp_wandb", "tensorboard")
 """The names in `trainer.logger` that a table of trajectories can be logged to."""
-
-
-def read_tapo_config(config: DictConfig) -> TapoConfig:
-    """The run's `algorithm.tapo`.
-
-    Raises:
-        ConfigError: the node is missing, or an option is unknown or out of range.
-    """
-    node = OmegaConf.select(config, "algorithm.tapo")
-    if node is None:
-        raise ConfigError("algorithm.tapo", None, "append +tapo=default to the launch command")
-    return TapoConfig.from_mapping(OmegaConf.to_container(node, resolve=True))
 
 
 def uses_tapo(config: DictConfig) -> bool:
@@ -177,8 +165,6 @@ class CheckBeforeRay(Callback):
                 not loaded the plugin, or of the `ContractError` (see `check_contract`). Hydra turns any other
                 exception of a callback into a warning and goes on.
         """
-        from tapo.plugin import assert_registered
-
         try:
             check_contract()
             assert_registered()

@@ -6,7 +6,6 @@ verl writes several thousand characters a step. Here `FOLDER/log` keeps them, an
 reward and constructions, read from `FOLDER/metrics.jsonl` (verl's `file` logger). A failure prints the log's end.
 """
 
-import json
 import subprocess
 import sys
 import time
@@ -17,20 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tapo.files.json_lines import read_json_lines
+
 POLL_S = 1.0
 TAIL_LINES = 40
 LINES = 40
 """Lines that a run shows at most where the output is no terminal and a bar cannot be redrawn."""
-
-
-def new_records(path: Path, seen: int) -> Iterator[dict[str, Any]]:
-    """The complete lines of a metrics file behind the first `seen` ones."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file):
-            if number >= seen and line.endswith("\n"):
-                yield json.loads(line)
 
 
 def describe(metrics: dict[str, Any]) -> str:
@@ -49,10 +40,9 @@ def describe(metrics: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def watch(folder: Path, steps: int, title: str, command: Sequence[str], console: Console) -> int:
+def run_showing_progress(folder: Path, steps: int, title: str, command: Sequence[str], console: Console) -> int:
     """Run `command`; return its exit status."""
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = folder / "metrics.jsonl"
     columns = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -63,18 +53,11 @@ def watch(folder: Path, steps: int, title: str, command: Sequence[str], console:
     with (folder / "log").open("a") as log, Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=steps or None, status="starting")
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        seen = 0
-        while True:
-            ended = process.poll() is not None
-            for record in new_records(metrics, seen):
-                seen += 1
-                progress.update(task, completed=record["step"], status=describe(record["data"]))
-                if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
-                    of = f" of {steps}" if steps else ""
-                    console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
-            if ended:
-                break
-            time.sleep(POLL_S)
+        for record in _records_until_end(folder / "metrics.jsonl", process):
+            progress.update(task, completed=record["step"], status=describe(record["data"]))
+            if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
+                of = f" of {steps}" if steps else ""
+                console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
     if process.returncode:
         lines = (folder / "log").read_text(errors="replace").splitlines()[-TAIL_LINES:]
         console.print("\n".join(lines), markup=False, highlight=False)
@@ -82,12 +65,26 @@ def watch(folder: Path, steps: int, title: str, command: Sequence[str], console:
     return process.returncode
 
 
+def _records_until_end(metrics: Path, process: subprocess.Popen) -> Iterator[dict[str, Any]]:
+    """What the process writes to its metrics, as it comes."""
+    end, ended = 0, False
+    while not ended:
+        ended = process.poll() is not None
+        if metrics.exists():
+            # A line that is still being written comes with the next look.
+            for line, record in read_json_lines(metrics, start=end, on_half_written=lambda path: None):
+                end = line.end
+                yield record
+        if not ended:
+            time.sleep(POLL_S)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Parse `FOLDER STEPS TITLE -- COMMAND...` and watch."""
+    """Parse `FOLDER STEPS TITLE -- COMMAND...` and run."""
     if len(arguments) < 5 or arguments[3] != "--":
         raise SystemExit(__doc__)
     folder, steps, title, _, *command = arguments
-    return watch(Path(folder), int(steps), title, command, Console())
+    return run_showing_progress(Path(folder), int(steps), title, command, Console())
 
 
 if __name__ == "__main__":

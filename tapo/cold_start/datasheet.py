@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from tapo.cold_start.mixture import Choice, Recipe
+from tapo.cold_start.mixture import Choice
+from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore
 from tapo.files.atomic import write_text_atomically
 

@@ -20,7 +20,7 @@ _OPENS = r"(?:\A|\n|[^\w\s]|\b(?:but|oh|no|so|and|hmm|well|okay|ok)\b)\s*"
 
 
 @dataclass(frozen=True)
-class Match:
+class PhraseMatch:
     """One phrase found: `text[start:end]`."""
 
     start: int
@@ -46,12 +46,12 @@ class Detector:
         """Whether any phrase occurs."""
         return any(pattern.search(text) for _, pattern in self._candidates(text))
 
-    def find(self, text: str) -> list[Match]:
+    def find(self, text: str) -> list[PhraseMatch]:
         """Every occurrence in order of its start; of overlapping ones the longest of those that start first."""
         found = []
         for phrase, pattern in self._candidates(text):
-            found += [Match(*match.span("hit"), phrase) for match in pattern.finditer(text)]
-        kept: list[Match] = []
+            found += [PhraseMatch(*match.span("hit"), phrase) for match in pattern.finditer(text)]
+        kept: list[PhraseMatch] = []
         for match in sorted(found, key=lambda match: (match.start, -match.end)):
             if not kept or match.start >= kept[-1].end:
                 kept.append(match)

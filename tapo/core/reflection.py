@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from tapo.core.copies import copies_words, follows
-from tapo.core.phrases import REFLECTIONS, Detector, Match, load_detector
+from tapo.core.phrases import REFLECTIONS, Detector, PhraseMatch, load_detector
 
 SPLICE_REFLECTIONS = Path(__file__).parent / "data" / "splice_reflections.yaml"
 """Counts at a splice point beside the list behind DSR and ERR."""
@@ -70,17 +70,17 @@ def opening_reflection(kept: str, new: str, old: str) -> Opening | None:
     return None
 
 
-def _find(text: str, splice: int) -> list[Match]:
+def _find(text: str, splice: int) -> list[PhraseMatch]:
     """Phrases that end behind the splice point, in order; there a phrase may open, whatever stands in front."""
     found = []
     for detector in splice_detectors():
         found += [match for match in detector.find(text) if match.end > splice]
         behind = detector.find(text[splice:])
-        found += [Match(match.start + splice, match.end + splice, match.phrase) for match in behind]
+        found += [PhraseMatch(match.start + splice, match.end + splice, match.phrase) for match in behind]
     return sorted(set(found), key=lambda match: (match.start, match.end))
 
 
-def _opening(text: str, match: Match, splice: int, old: str) -> Opening | None:
+def _opening(text: str, match: PhraseMatch, splice: int, old: str) -> Opening | None:
     """The match as an opening; None where it is too far behind, an edit of the rollout, or the rollout's own words."""
     begin, end = _sentence(text, match)
     lead = text[splice : max(begin, splice)]
@@ -100,7 +100,7 @@ def _reworded(text: str, splice: int) -> bool:
     return text[:splice].rstrip()[-1:].isalpha() and text[splice:].lstrip()[:1].isalpha()
 
 
-def _sentence(text: str, match: Match) -> tuple[int, int]:
+def _sentence(text: str, match: PhraseMatch) -> tuple[int, int]:
     begin = max((end.end() for end in _SENTENCE_END.finditer(text, 0, match.start)), default=0)
     behind = _SENTENCE_END.search(text, match.end)
     return begin, behind.end() if behind else len(text)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+HALF_WRITTEN = "half-written last line left out"
+
 
 @dataclass
-class Notes:
-    """Collects notes; one that holds at several steps of a benchmark becomes one line."""
+class Caveats:
+    """Collects them; one that holds at several steps of a benchmark becomes one line."""
 
     _steps: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 

@@ -9,13 +9,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tapo.evaluation.agreement import Agreement, LabelledExample, agreement
-from tapo.evaluation.dumps import read_rows
+from tapo.evaluation.agreement import LABELLED_EXAMPLES, REFLECTION, LabelledExample, agreement, read_labelled
+from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import find_runs
-from tapo.evaluation.reflection import Detector, Match
+from tapo.evaluation.options import ReflectionsCommand
+from tapo.evaluation.reflection import Detector, PhraseMatch, load_detector
+from tapo.files.json_lines import read_json_lines
 
 CONTEXT = 160
 """Characters shown on either side of a match."""
+
+
+def print_reflections(options: ReflectionsCommand, console: Console) -> None:
+    """`tapo eval reflections`."""
+    detector = load_detector(options.detector)
+    if options.dump is not None:
+        matched = not options.unmatched
+        print_sample(options.dump, detector, console, limit=options.limit, matched=matched, seed=options.seed)
+    print_agreement(detector, read_labelled(options.labelled or LABELLED_EXAMPLES), console)
 
 
 def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int, matched: bool, seed: int) -> int:
@@ -27,25 +38,23 @@ def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int
         seed: of the sample.
 
     Raises:
-        ValueError: `limit` is below 1, or the dump cannot be read.
+        ValueError: the dump cannot be read.
     """
-    if limit < 1:
-        raise ValueError(f"--limit = {limit} cannot work: needs an integer >= 1")
     path = _file(dump)
     rng = random.Random(seed)
     phrases: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     totals = {True: 0, False: 0}
-    kept: list[tuple[float, int, str, list[Match]]] = []
-    notes: Counter[str] = Counter()
-    for number, row in read_rows(path, notes):
+    kept: list[tuple[float, int, str, list[PhraseMatch]]] = []
+    for line, row in read_json_lines(path, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
         output = row.get("output")
         if not isinstance(output, str):
-            raise ValueError(f"{path}, line {number}: output = {output!r} cannot work: needs a text")
+            raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
         found = detector.find(output) if detector.reflects(output) else []
         totals[bool(found)] += 1
         phrases.update({match.phrase for match in found})
         if bool(found) == matched:
-            entry = (rng.random(), number, output, found)
+            entry = (rng.random(), line.number, output, found)
             heapq.heappush(kept, entry) if len(kept) < limit else heapq.heappushpop(kept, entry)
     for _, number, output, found in sorted(kept, key=lambda entry: entry[1]):
         console.rule(f"{path.name}, line {number}")
@@ -54,7 +63,7 @@ def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int
     for phrase, count in phrases.most_common():
         table.add_row(phrase, str(count))
     console.print(table)
-    for what, count in notes.items():
+    for what, count in counts.items():
         console.print(f"Note: {what}: {count}", highlight=False)
     return len(kept)
 
@@ -66,7 +75,7 @@ def _file(dump: Path) -> Path:
     return steps[max(steps)]
 
 
-def highlighted(output: str, found: list[Match]) -> Text:
+def highlighted(output: str, found: list[PhraseMatch]) -> Text:
     """A response around its first and last matches, which are coloured; without matches, its start."""
     first = found[0].start if found else 0
     last = found[-1].end if found else 0
@@ -78,15 +87,15 @@ def highlighted(output: str, found: list[Match]) -> Text:
     return Text.assemble("... " if start else "", shown, " ..." if end < len(output) else "")
 
 
-def print_agreement(detector: Detector, examples: list[LabelledExample], console: Console) -> Agreement:
+def print_agreement(detector: Detector, examples: list[LabelledExample], console: Console) -> None:
     """Agreement with hand-labelled examples, and those on which the two differ."""
     result = agreement(detector, examples)
+    told = result.confusion
     table = Table("examples", "precision", "recall", "agreement", "Cohen's kappa")
     table.title = f"{detector.name}, version {detector.version}, against hand-labelled examples"
-    figures = (result.precision, result.recall, result.accuracy, result.kappa)
-    table.add_row(str(result.total), *("undefined" if figure is None else f"{figure:.2f}" for figure in figures))
+    figures = (told.precision(REFLECTION), told.recall(REFLECTION), told.accuracy, told.kappa)
+    table.add_row(str(told.total), *("undefined" if figure is None else f"{figure:.2f}" for figure in figures))
     console.print(table)
     for kind, listed in (("missed", result.missed), ("false alarm", result.false_alarms)):
         for example in listed:
             console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
-    return result

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from tapo.core.funnel import FUNNEL
+from tapo.evaluation.options import PlotCommand
 from tapo.evaluation.plots import FORMATS, new_figure
 from tapo.evaluation.training_logs import TrainingLog, read_training_logs
 
@@ -21,10 +23,17 @@ PANELS = (
 """(title, metrics): the first metric that every run has, else that any has, is drawn, since two kinds of KL do not
 compare. The last one is the KL from the policy that sampled; the others are from the reference policy."""
 
-FUNNEL_KEYS = tuple(f"tapo/construct/{stage}" for stage in FUNNEL)
+
+def plot_runs(options: PlotCommand, console: Console) -> None:
+    """`tapo plot`."""
+    files, notes = draw_runs(options.runs, options.out.expanduser(), smooth=options.smooth)
+    for note in notes:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+    for file in files:
+        console.print(file, highlight=False, soft_wrap=True)
 
 
-def plot_runs(paths: Sequence[Path], folder: Path, *, smooth: int = 1) -> tuple[list[Path], list[str]]:
+def draw_runs(paths: Sequence[Path], folder: Path, *, smooth: int = 1) -> tuple[list[Path], list[str]]:
     """Draw `dynamics.png` and `.svg`.
 
     Args:
@@ -35,12 +44,10 @@ def plot_runs(paths: Sequence[Path], folder: Path, *, smooth: int = 1) -> tuple[
         The files, and notes on whatever is missing.
 
     Raises:
-        ValueError: a run cannot be read, or `smooth` is below 1.
+        ValueError: a run cannot be read.
     """
-    if smooth < 1:
-        raise ValueError(f"--smooth = {smooth} cannot work: needs an integer >= 1")
     logs = read_training_logs(paths)
-    notes = [note for log in logs for note in log.notes]
+    notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     figure, axes = new_figure(4, 2, width=4, height=3)
     for panel, (title, keys) in zip(axes, PANELS, strict=False):
         _draw_metric(panel, title, choose(keys, logs), logs, smooth, notes)
@@ -83,13 +90,13 @@ def _draw_funnel(panel: Any, logs: list[TrainingLog], notes: list[str]) -> None:
     panel.set_title("constructions, sum over steps")
     panel.set_xticks(range(len(FUNNEL)), FUNNEL, rotation=30, ha="right")
     panel.grid(alpha=0.3, axis="y")
-    constructed = [index for index, log in enumerate(logs) if any(key in log.metrics for key in FUNNEL_KEYS)]
-    notes += [f"{log.name}: no construction funnel" for index, log in enumerate(logs) if index not in constructed]
-    for place, index in enumerate(constructed):
-        width = 0.8 / len(constructed)
-        sums = [logs[index].series(key)[1].sum() for key in FUNNEL_KEYS]
-        centres = np.arange(len(FUNNEL)) + (place - (len(constructed) - 1) / 2) * width
-        panel.bar_label(panel.bar(centres, sums, width, color=f"C{index}"), fmt="%.0f", fontsize=7)
+    funnels = {index: funnel for index, log in enumerate(logs) if (funnel := log.funnel())}
+    notes += [f"{log.name}: no construction funnel" for index, log in enumerate(logs) if index not in funnels]
+    width = 0.8 / max(1, len(funnels))
+    for place, (index, funnel) in enumerate(funnels.items()):
+        centres = np.arange(len(FUNNEL)) + (place - (len(funnels) - 1) / 2) * width
+        bars = panel.bar(centres, list(funnel.stages.values()), width, color=f"C{index}")
+        panel.bar_label(bars, fmt="%.0f", fontsize=7)
 
 
 def running_mean(values: np.ndarray, steps: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Finds the dumps of a run: `OUT/BENCHMARK/STEP.jsonl` of `tapo eval run`, or any verl run's validation folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tapo.evaluation.manifest import MANIFEST, read_manifest
 
+METRICS = "metrics.jsonl"
 PLAIN = "validation"
 """Name of the one benchmark of a folder that does not name any."""
 
@@ -20,12 +22,18 @@ class RunFolder:
     """{benchmark: {step: file}}, steps ascending."""
     manifest: dict[str, Any] | None
 
+    @property
+    def training_log(self) -> Path | None:
+        """`metrics.jsonl` of verl's `file` logger in the run's folder, where it is."""
+        file = (self.path.parent if self.path.name == PLAIN else self.path) / METRICS
+        return file if file.is_file() else None
+
     def response_limit(self) -> int | None:
         """Most tokens of a response, where the manifest says."""
         return self.manifest["sampling"]["max_response_length"] if self.manifest else None
 
 
-def find_runs(paths: list[Path]) -> list[RunFolder]:
+def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of a report, with names that tell them apart.
 
     Each path is a folder with `STEP.jsonl` files, one that holds such a folder called `validation`, or one with such a

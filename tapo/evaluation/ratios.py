@@ -1,5 +1,6 @@
 """The figures of a report as sums over problems, ready for resampling."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +24,14 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Figures:
+class Ratios:
     """Ratios of sums over problems, one column a figure."""
 
     names: tuple[str, ...]
     numerators_PF: np.ndarray
     denominators_PF: np.ndarray
 
-    def select(self, names: list[str], problems: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def select(self, names: Sequence[str], problems: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(numerators, denominators) of some figures over some problems, in the orders given."""
         columns = [self.names.index(name) for name in names]
         return self.numerators_PF[np.ix_(problems, columns)], self.denominators_PF[np.ix_(problems, columns)]
@@ -41,7 +42,7 @@ def label(name: str) -> str:
     return LABELS.get(name) or name.replace("pass@", "Pass@")
 
 
-def figures_of(samples: Samples) -> tuple[Figures, list[str]]:
+def ratios_of(samples: Samples) -> tuple[Ratios, list[str]]:
     """All figures that the samples can tell, and notes on those that they cannot.
 
     Means give every problem the same weight, however many samples it has. DSR and ERR pool responses, so that they are
@@ -70,7 +71,7 @@ def figures_of(samples: Samples) -> tuple[Figures, list[str]]:
         else:
             columns[name] = (samples.per_problem(flags) / n_P, ones_P)
     numerators, denominators = zip(*columns.values(), strict=True)
-    return Figures(tuple(columns), np.column_stack(numerators), np.column_stack(denominators)), notes
+    return Ratios(tuple(columns), np.column_stack(numerators), np.column_stack(denominators)), notes
 
 
 def _usable_ks(n_P: np.ndarray, notes: list[str]) -> list[int]:
@@ -91,8 +92,9 @@ def majority_votes(samples: Samples) -> np.ndarray:
     """Expected correctness of the most frequent answer of each problem; float64 [P].
 
     Answers vote by their text (the dump's `pred`, else the last box), so two spellings of one number are two answers.
-    Tied answers share equally, that is, the value is expected under a fair draw among them. An answer counts as right
-    in the share of its rows that were scored right. Unparsable answers do not vote; a problem without votes is wrong.
+    Tied answers share equally, that is, the value is expected under a fair draw among them. An answer counts as
+    correct in the share of its rows that were scored so. Unparsable answers do not vote; a problem without votes is
+    wrong.
     """
     assert samples.answer is not None
     votes_P = np.zeros(len(samples.keys))
@@ -102,13 +104,13 @@ def majority_votes(samples: Samples) -> np.ndarray:
     spread = int(samples.answer.max()) + 1
     pairs = samples.problem[voting].astype(np.int64) * spread + samples.answer[voting]
     answers, answer_of_row, rows = np.unique(pairs, return_inverse=True, return_counts=True)
-    right = np.bincount(answer_of_row, weights=samples.correct[voting].astype(float)) / rows
+    correct = np.bincount(answer_of_row, weights=samples.correct[voting].astype(float)) / rows
     problem = answers // spread
     most_P: np.ndarray = np.zeros(len(samples.keys), dtype=np.int64)
     np.maximum.at(most_P, problem, rows)
     top = rows == most_P[problem]
     shares = np.bincount(problem[top], minlength=len(votes_P)).astype(float)
-    sums = np.bincount(problem[top], weights=right[top], minlength=len(votes_P))
+    sums = np.bincount(problem[top], weights=correct[top], minlength=len(votes_P))
     return np.divide(sums, shares, out=votes_P, where=shares > 0)
 
 
@@ -116,6 +118,6 @@ def reflection_counts(samples: Samples) -> dict[str, dict[str, int]]:
     """The 2x2 table behind DSR and ERR, as in `ReflectionReport.counts`."""
     counts = {}
     for kind, rows in (("no_reflection", ~samples.reflects), ("reflection", samples.reflects)):
-        right = int(np.sum(samples.correct & rows))
-        counts[kind] = {"correct": right, "wrong": int(rows.sum()) - right}
+        correct = int(np.sum(samples.correct & rows))
+        counts[kind] = {"correct": correct, "wrong": int(rows.sum()) - correct}
     return counts

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tapo.core import phrases
-from tapo.core.phrases import Detector, Match
+from tapo.core.phrases import Detector, PhraseMatch
 
-__all__ = ["DEFAULT_PHRASES", "Detector", "Match", "ReflectionReport", "load_detector", "reflection_rates"]
+__all__ = ["DEFAULT_PHRASES", "Detector", "PhraseMatch", "ReflectionReport", "load_detector", "reflection_rates"]
 
 DEFAULT_PHRASES = phrases.REFLECTIONS
 
@@ -36,7 +36,7 @@ class ReflectionReport:
 
 
 def reflection_rates(
-    records: Iterable[Mapping[str, Any]], detector: Detector | None = None, *, threshold: float = 0.5
+    records: Iterable[Mapping[str, Any]], detector: Detector | None = None, *, reward_threshold: float = 0.5
 ) -> ReflectionReport:
     """DSR and ERR over responses (the paper names them without denominators; docs/evaluation.md states ours).
 
@@ -44,7 +44,7 @@ def reflection_rates(
         records: rows of a verl dump: the text under `output`, and `acc`, else `score`. A boolean under `reflection`
             takes the detector's place, one under `correct` the score's.
         detector: the shipped one by default.
-        threshold: a response is correct iff its number is greater.
+        reward_threshold: a response is correct iff its number is greater.
 
     Raises:
         ValueError: a record lacks a text or a number, or its number is not finite.
@@ -52,8 +52,8 @@ def reflection_rates(
     detector = detector or load_detector()
     counts = {kind: {"correct": 0, "wrong": 0} for kind in ("no_reflection", "reflection")}
     for index, record in enumerate(records):
-        reflects, right = _reflects(record, index, detector), _is_correct(record, index, threshold)
-        counts["reflection" if reflects else "no_reflection"]["correct" if right else "wrong"] += 1
+        reflects, correct = _reflects(record, index, detector), _is_correct(record, index, reward_threshold)
+        counts["reflection" if reflects else "no_reflection"]["correct" if correct else "wrong"] += 1
     return ReflectionReport(_rate(counts["no_reflection"]), _rate(counts["reflection"]), counts)
 
 
@@ -66,12 +66,12 @@ def _reflects(record: Mapping[str, Any], index: int, detector: Detector) -> bool
     return detector.reflects(output)
 
 
-def _is_correct(record: Mapping[str, Any], index: int, threshold: float) -> bool:
+def _is_correct(record: Mapping[str, Any], index: int, reward_threshold: float) -> bool:
     key = next((key for key in ("correct", "acc", "score") if key in record), "score")
     number = record.get(key)
     if not isinstance(number, int | float) or not math.isfinite(number):
         raise ValueError(f"record {index}: {key} = {number!r} cannot work: needs a finite number")
-    return number > threshold
+    return number > reward_threshold
 
 
 def _rate(counts: Mapping[str, int]) -> float:

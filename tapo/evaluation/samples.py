@@ -1,11 +1,16 @@
 """The compact columns that a dump is reduced to: no text is held, so a million rows take tens of megabytes."""
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 UNKNOWN = -1
+
+
+def _column(code: str) -> Callable[[], array]:
+    return lambda: array(code)
 
 
 @dataclass
@@ -14,20 +19,18 @@ class SampleColumns:
 
     problem_keys: dict[bytes, int] = field(default_factory=dict)
     """Digest of prompt and ground truth -> index of the problem, in order of appearance."""
-    problem: array = field(default_factory=lambda: array("i"))
-    correct: array = field(default_factory=lambda: array("b"))
-    reflects: array = field(default_factory=lambda: array("b"))
-    length: array = field(default_factory=lambda: array("i"))
-    truncated: array = field(default_factory=lambda: array("b"))
-    unparsable: array = field(default_factory=lambda: array("b"))
-    answer: array = field(default_factory=lambda: array("i"))
-    """Index of the answer's text among those of the benchmark; `UNKNOWN` casts no vote."""
+    problem: array = field(default_factory=_column("i"))
+    correct: array = field(default_factory=_column("b"))
+    reflects: array = field(default_factory=_column("b"))
+    length: array = field(default_factory=_column("i"))
+    truncated: array = field(default_factory=_column("b"))
+    unparsable: array = field(default_factory=_column("b"))
+    answer: array = field(default_factory=_column("i"))
+    """Index of the answer's text among those of the dump; `UNKNOWN` casts no vote."""
 
-    def drop_last(self) -> int:
-        """Forget the sample added last; returns its problem."""
-        for column in (self.correct, self.reflects, self.length, self.truncated, self.unparsable, self.answer):
-            column.pop()
-        return self.problem.pop()
+    def problem_of(self, key: bytes) -> int:
+        """Index of the problem with that digest."""
+        return self.problem_keys.setdefault(key, len(self.problem_keys))
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,16 @@ class Samples:
 
     @classmethod
     def from_columns(cls, columns: SampleColumns, length_unit: str, *, dumped_answers: bool) -> "Samples":
-        """Problems that lost all their samples are left out.
+        """The columns as arrays.
 
         Args:
             dumped_answers: answers were dumped, so that none at all means none was given; else it means that this
                 dump's answers do not stand in boxes, and the votes are unknown.
         """
         answer = np.frombuffer(columns.answer, dtype=np.int32)
-        present, problem = np.unique(np.frombuffer(columns.problem, dtype=np.int32), return_inverse=True)
-        keys = tuple(columns.problem_keys)
         return cls(
-            keys=tuple(keys[index] for index in present),
-            problem=problem,
+            keys=tuple(columns.problem_keys),
+            problem=np.frombuffer(columns.problem, dtype=np.int32),
             correct=np.frombuffer(columns.correct, dtype=np.int8).astype(bool),
             reflects=np.frombuffer(columns.reflects, dtype=np.int8).astype(bool),
             length=np.frombuffer(columns.length, dtype=np.int32),

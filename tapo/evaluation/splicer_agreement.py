@@ -1,15 +1,17 @@
 """How far the splicer agrees with constructions labelled by hand."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 from tapo.core.leak import find_leak
 from tapo.core.reconstruction import ConstructionError, splice
+from tapo.evaluation.confusion import Confusion
+from tapo.evaluation.options import ConstructionsCommand
 
 LABELLED_CONSTRUCTIONS = Path(__file__).parent / "data" / "labelled_constructions.yaml"
 LABELLED_LEAKS = Path(__file__).parent / "data" / "labelled_leaks.yaml"
@@ -32,33 +34,6 @@ class LabelledConstruction:
     label: str
     wrong: str
     reconstruction: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often each label met each verdict: a label, or a reason of rejection that no label stands for."""
-
-    counts: Mapping[tuple[str, str], int]
-
-    @property
-    def total(self) -> int:
-        """Number of examples."""
-        return sum(self.counts.values())
-
-    def support(self, label: str) -> int:
-        """Examples of a label."""
-        return sum(count for (own, _), count in self.counts.items() if own == label)
-
-    def precision(self, label: str) -> float | None:
-        """Share of the label among its verdicts; None without any."""
-        found = sum(count for (_, verdict), count in self.counts.items() if verdict == label)
-        return self.counts.get((label, label), 0) / found if found else None
-
-    def recall(self, label: str) -> float | None:
-        """Share of the label's examples that were told; None without any."""
-        support = self.support(label)
-        return self.counts.get((label, label), 0) / support if support else None
 
 
 class Characters:
@@ -76,6 +51,25 @@ class Characters:
         return "".join(chr(token) for token in ids if token)
 
 
+def print_agreement(options: ConstructionsCommand, console: Console) -> None:
+    """`tapo eval constructions`; leaking sentences too, where no file of one's own is given."""
+
+    def echo(text: str) -> None:
+        console.print(f"{text}\n", markup=False, highlight=False, soft_wrap=True)
+
+    examples = read_constructions(options.labelled or LABELLED_CONSTRUCTIONS)
+    for held_out, title in ((False, "tuned on"), (True, "held out")):
+        part = [example for example in examples if example.held_out is held_out]
+        if part:
+            echo(f"constructions, {title}\n\n{confusion(part).to_markdown(LABELS)}")
+        if options.labelled is None:
+            echo(f"sentences, {title}\n\n{leak_confusion(held_out).to_markdown(('leak', 'clean'))}")
+    if options.disagreements:
+        for example in examples:
+            if (told := verdict(example)) != example.label:
+                echo(f"{example.id}: {example.label}, told {told}\n{example.reconstruction}")
+
+
 def verdict(example: LabelledConstruction) -> str:
     """What the splicer makes of an example with its default options: `good`, or why it is none."""
     tokenizer = Characters()
@@ -88,7 +82,7 @@ def verdict(example: LabelledConstruction) -> str:
 
 def confusion(examples: Sequence[LabelledConstruction]) -> Confusion:
     """Splice every example."""
-    return Confusion(Counter((example.label, verdict(example)) for example in examples))
+    return Confusion.of((example.label, verdict(example)) for example in examples)
 
 
 def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledConstruction]:
@@ -112,7 +106,6 @@ def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledCons
                     label=answer["label"],
                     wrong=rollout["wrong"],
                     reconstruction=_apply(answer, rollout["wrong"], f"{path}, {name}"),
-                    note=answer.get("note", ""),
                 )
             )
     return examples
@@ -125,12 +118,10 @@ def leak_confusion(held_out: bool, path: Path = LABELLED_LEAKS) -> Confusion:
         ValueError: the file cannot be read.
     """
     sentences = _read(path, dict)["held_out" if held_out else "tuned"]
-    return Confusion(
-        Counter(
-            (label, "leak" if find_leak(sentence) else "clean")
-            for label, listed in sentences.items()
-            for sentence in listed
-        )
+    return Confusion.of(
+        (label, "leak" if find_leak(sentence) else "clean")
+        for label, listed in sentences.items()
+        for sentence in listed
     )
 
 
@@ -155,15 +146,3 @@ def _apply(answer: Mapping[str, Any], wrong: str, name: str) -> str:
             raise ValueError(f"{name}: after = {after!r} does not stand in the rollout")
         text = text[: text.index(after) + len(after)]
     return text + answer.get("then", "")
-
-
-def table(result: Confusion, labels: Sequence[str]) -> str:
-    """Precision and recall of each label, and what its examples were told, as a Markdown table."""
-    rows = ["| label | examples | precision | recall | told otherwise |", "| --- | --- | --- | --- | --- |"]
-    for label in labels:
-        others = {told: count for (own, told), count in sorted(result.counts.items()) if own == label != told}
-        otherwise = ", ".join(f"{count} {told}" for told, count in others.items()) or "-"
-        rates = (result.precision(label), result.recall(label))
-        shown = " | ".join("-" if rate is None else f"{rate:.2f}" for rate in rates)
-        rows.append(f"| {label} | {result.support(label)} | {shown} | {otherwise} |")
-    return "\n".join(rows)

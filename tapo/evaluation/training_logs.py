@@ -8,13 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
-from tapo.evaluation.dumps import read_rows
-from tapo.evaluation.folders import distinct_names
+from tapo.core.funnel import FUNNEL
+from tapo.evaluation.caveats import HALF_WRITTEN
+from tapo.evaluation.folders import METRICS, distinct_names
+from tapo.files.json_lines import read_json_lines
 
 TRAINING_STEP = "training/global_step"
 """Which steps trained: verl logs a validation before training as a step of its own."""
-METRICS = "metrics.jsonl"
+CONSTRUCT = "tapo/construct/"
 _ALLOWED = "a folder with metrics.jsonl or TensorBoard events, or one .jsonl file of verl's `file` logger"
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """A run's constructions, summed over its training steps."""
+
+    stages: dict[str, int]
+    """{stage: constructions}, in the order of `FUNNEL`."""
+    rejected: dict[str, int]
+    """{reason: constructions}, the commonest first."""
+    steps: int
+    steps_with_trained_rows: int
 
 
 @dataclass(frozen=True)
@@ -32,52 +46,74 @@ class TrainingLog:
         steps = sorted(values)
         return np.array(steps, dtype=int), np.array([values[step] for step in steps], dtype=float)
 
+    def funnel(self) -> Funnel | None:
+        """What became of the run's constructions; None of a run that logs none."""
+        logged = {key.removeprefix(CONSTRUCT): key for key in self.metrics if key.startswith(CONSTRUCT)}
+        sums = {name: int(self.series(key)[1].sum()) for name, key in logged.items()}
+        if not sums.keys() & set(FUNNEL):
+            return None
+        reasons = Counter({key.removeprefix("rejected/"): n for key, n in sums.items() if key.startswith("rejected/")})
+        return Funnel(
+            stages={stage: sums.get(stage, 0) for stage in FUNNEL},
+            rejected={reason: count for reason, count in reasons.most_common() if count},
+            steps=len(self.metrics[TRAINING_STEP]),
+            steps_with_trained_rows=sum(value > 0 for value in self.metrics.get(f"{CONSTRUCT}trained", {}).values()),
+        )
+
 
 def read_training_logs(paths: Sequence[Path]) -> list[TrainingLog]:
-    """Read runs, named so that they differ.
-
-    Raises:
-        ValueError: see `read_training_log`.
-    """
-    resolved = [path.expanduser().resolve() for path in paths]
-    folders = [path.parent if path.name == METRICS else path for path in resolved]
-    names = distinct_names([path.with_suffix("") if path.is_file() else path for path in folders])
-    return [read_training_log(path, name) for path, name in zip(resolved, names, strict=True)]
-
-
-def read_training_log(path: Path, name: str) -> TrainingLog:
-    """Read a run from its folder or its `.jsonl` file.
+    """Read runs, named so that they differ, each from its folder or its `.jsonl` file.
 
     Raises:
         ValueError: nothing to read there, a broken line, or no step that trained.
     """
+    resolved = [path.expanduser().resolve() for path in paths]
+    folders = [path.parent if path.name == METRICS else path for path in resolved]
+    names = distinct_names([path.with_suffix("") if path.is_file() else path for path in folders])
+    logs = [read_training_log(path, name) for path, name in zip(resolved, names, strict=True)]
+    for path, log in zip(resolved, logs, strict=True):
+        if TRAINING_STEP not in log.metrics:
+            raise ValueError(f"RUN = {str(path)!r} holds no training step; needs {TRAINING_STEP} in its metrics")
+    return logs
+
+
+def read_training_log(path: Path, name: str, *, only: str = "") -> TrainingLog:
+    """Read a run; one that has not trained yet has no metrics.
+
+    Args:
+        path: its folder or its `.jsonl` file.
+        only: how the names of the metrics begin that are read beside the training step.
+
+    Raises:
+        ValueError: nothing to read there, or a broken line.
+    """
     file = path if path.is_file() else path / METRICS
-    notes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     if file.is_file():
-        records = _from_file(file, notes)
+        records = _from_file(file, counts)
     elif path.is_dir() and (events := sorted(path.rglob("events.out.tfevents.*"))):
         records = _from_events(events)
     else:
         raise ValueError(f"RUN = {str(path)!r} cannot work: needs {_ALLOWED}")
     trained = records.get(TRAINING_STEP, {})
-    if not trained:
-        raise ValueError(f"RUN = {str(path)!r} holds no training step; needs {TRAINING_STEP} in its metrics")
     metrics: dict[str, dict[int, float]] = {}
     for key, values in records.items():
+        if not key.startswith((only, TRAINING_STEP)):
+            continue
         finite = {step: value for step, value in values.items() if step in trained and np.isfinite(value)}
         lost = sum(step in trained for step in values) - len(finite)
         if lost:
-            notes[f"values of {key} that are not finite left out"] = lost
+            counts[f"values of {key} that are not finite left out"] = lost
         if finite:
             metrics[key] = finite
-    return TrainingLog(name, metrics, tuple(f"{name}: {what}: {count}" for what, count in notes.items()))
+    return TrainingLog(name, metrics, tuple(f"{what}: {count}" for what, count in counts.items()))
 
 
-def _from_file(file: Path, notes: Counter[str]) -> dict[str, dict[int, float]]:
+def _from_file(file: Path, counts: Counter[str]) -> dict[str, dict[int, float]]:
     records: dict[str, dict[int, float]] = {}
-    for number, record in read_rows(file, notes):
+    for line, record in read_json_lines(file, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
         if not isinstance(record.get("step"), int) or not isinstance(record.get("data"), dict):
-            raise ValueError(f"{file}, line {number}: got {json.dumps(record)[:80]}, needs an integer step and data")
+            raise ValueError(f"{line}: got {json.dumps(record)[:80]}, needs an integer step and data")
         for key, value in record["data"].items():
             if value is None:
                 value = float("nan")  # as the logger writes NaN

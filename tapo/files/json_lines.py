@@ -24,7 +24,7 @@ def read_json_lines(
     path: Path,
     *,
     start: int = 0,
-    on_half_written: Callable[[Path], Any] = lambda path: None,
+    on_half_written: Callable[[Path], Any] | None = None,
     on_line: Callable[[bytes], Any] = lambda line: None,
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
     """(place, record) of every line that is not blank.
@@ -33,7 +33,7 @@ def read_json_lines(
 
     Args:
         start: byte offset of the first line that is read; lines are numbered from there.
-        on_half_written: told of a file whose last line was left out for that.
+        on_half_written: told of a file whose last line was left out for that; without it such a line is an error.
         on_line: sees every line as it stands in the file.
 
     Raises:
@@ -63,6 +63,8 @@ def read_json_lines(
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if broken:
+        if on_half_written is None:
+            raise broken
         on_half_written(path)
 
 

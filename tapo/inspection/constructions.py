@@ -1,4 +1,4 @@
-"""The attempted constructions of a run or of a cold start: counted, filtered, joined with the rows that were trained."""
+"""The attempted constructions of a run or of a cold start: counted, filtered, joined with the trained rows."""
 
 import random
 from collections import Counter, defaultdict

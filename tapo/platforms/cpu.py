@@ -7,7 +7,8 @@ one, and Ray hands them out as the resource `GPU`, of which a run declares as ma
 import logging
 import os
 import resource
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -101,98 +102,44 @@ def _memory_pages(name: str) -> int:
     return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
 
 
+def _always(value: Any = None) -> Callable[..., Any]:
+    """A method that returns the same whatever it is given."""
+    return lambda self, *args, **kwargs: value
+
+
 class PlatformCPU(PlatformBase):
     """Platform backend for CPUs: gloo collectives, and weights that travel through shared memory."""
 
-    _module = _cpu_module()
-
-    @property
-    def device_name(self) -> str:
-        """`cpu`."""
-        return "cpu"
-
-    @property
-    def vendor_name(self) -> str:
-        """`cpu`: no vendor is told from another."""
-        return "cpu"
-
-    @property
-    def device_module(self) -> ModuleType:
-        """`torch.cpu` with the calls of `torch.cuda` that verl makes."""
-        return self._module
-
-    def is_available(self) -> bool:
-        """Always."""
-        return True
-
-    def is_platform_available(self, use_smi_check: bool = False) -> bool:
-        """Never found by auto-detection: a CPU is what remains when an accelerator is not found, often by mistake."""
-        return False
-
-    def current_device(self) -> str:
-        """`cpu`; a number would name a device of the accelerator."""
-        return "cpu"
-
-    def device_count(self) -> int:
-        """One."""
-        return 1
-
-    def set_device(self, device_index: int) -> None:
-        """Nothing to select."""
-
-    def synchronize(self, device_index: int | None = None) -> None:
-        """Nothing is asynchronous."""
-
-    def manual_seed(self, seed: int) -> None:
-        """Seed torch's generator."""
-        torch.manual_seed(seed)
-
-    def manual_seed_all(self, seed: int) -> None:
-        """Seed torch's generator."""
-        torch.manual_seed(seed)
-
-    def set_allocator_settings(self, settings: str) -> None:
-        """The allocator has no settings."""
-
-    def empty_cache(self) -> None:
-        """There is no cache."""
-
-    def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
-        """None."""
-        return None, None
-
-    def communication_backend_name(self) -> str:
-        """`gloo`."""
-        return "gloo"
-
-    def visible_devices_envvar(self) -> str:
-        """The variable in which Ray names the `GPU`s it has handed out."""
-        return "CUDA_VISIBLE_DEVICES"
-
-    @contextmanager
-    def nvtx_range(self, msg: str):
-        """No ranges."""
-        with nullcontext():
-            yield
-
-    def profiler_start(self) -> None:
-        """No device profiler."""
-
-    def profiler_stop(self) -> None:
-        """No device profiler."""
-
-    def ray_resource_name(self) -> str:
-        """`GPU`: verl and Ray know how to count these, and a run declares how many there are."""
-        return "GPU"
+    device_name = vendor_name = "cpu"
+    device_module = _cpu_module()
+    is_available = _always(True)
+    # Never found by auto-detection: a CPU is what remains when an accelerator is not found, often by mistake.
+    is_platform_available = _always(False)
+    # A number would name a device of the accelerator.
+    current_device = _always("cpu")
+    device_count = _always(1)
+    get_device_capability = _always((None, None))
+    communication_backend_name = _always("gloo")
+    # verl and Ray know how to count GPUs, and a run declares how many there are. In this variable Ray names those that
+    # it has handed out.
+    ray_resource_name = _always("GPU")
+    visible_devices_envvar = _always("CUDA_VISIBLE_DEVICES")
+    # verl then takes shared memory.
+    is_ipc_supported = _always(False)
+    # Nothing to select, to wait for, to set, to empty or to profile.
+    set_device = synchronize = set_allocator_settings = empty_cache = _always()
+    profiler_start = profiler_stop = cudart = _always()
 
     def ray_noset_envvars(self) -> list[str]:
         """As for CUDA: the variable of `visible_devices_envvar` is Ray's."""
         return ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"]
 
-    def is_ipc_supported(self) -> bool:
-        """Not between CPU processes; verl then takes shared memory."""
-        return False
+    def nvtx_range(self, msg: str) -> AbstractContextManager[None]:
+        """No ranges."""
+        return nullcontext()
 
-    def cudart(self) -> Any:
-        """None."""
-        return None
+    def manual_seed(self, seed: int) -> None:
+        """Seed torch's generator."""
+        torch.manual_seed(seed)
+
+    manual_seed_all = manual_seed

@@ -11,6 +11,7 @@ from verl.experimental.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
+from tapo.config import read_tapo_config
 from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.core.token_lengths import token_lengths
@@ -19,7 +20,6 @@ from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge, Rollout
 from tapo.rollout.report import GroupReport
-from tapo.run import read_tapo_config
 
 logger = logging.getLogger(__name__)
 

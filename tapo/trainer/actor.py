@@ -8,7 +8,6 @@ from verl.experimental.separation.engine_workers import DetachActorWorker
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id
-from verl.utils.tensordict_utils import maybe_fix_3d_position_ids
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from tapo.core.groups import is_ref_group
@@ -49,7 +48,7 @@ class TapoTrainingWorker(TrainingWorker):
             epochs=tu.pop(data, key="epochs", default=1),
             seed=tu.get_non_tensor_data(data, key="seed", default=42) + self.engine.get_data_parallel_rank(),
         )
-        maybe_fix_3d_position_ids(data)
+        tu.maybe_fix_3d_position_ids(data)
         data = tu.index_select_tensor_dict(data, rows)
         tu.assign_non_tensor(data, epochs=1, dataloader_kwargs={"shuffle": False})
         return data

@@ -14,10 +14,8 @@ from tapo.transfer import KVBatchMeta
 
 def split(batch: KVBatchMeta) -> tuple[KVBatchMeta, KVBatchMeta]:
     """(rollouts, constructed rows), each with the padding rows made for it, in the batch's order."""
-    ref = [REF_TAG in tag for tag in batch.tags]
-    return select(batch, [i for i, flag in enumerate(ref) if not flag]), select(
-        batch, [i for i, flag in enumerate(ref) if flag]
-    )
+    rollouts, refs = ([i for i, tag in enumerate(batch.tags) if (REF_TAG in tag) is kind] for kind in (False, True))
+    return select(batch, rollouts), select(batch, refs)
 
 
 def select(batch: KVBatchMeta, rows: list[int]) -> KVBatchMeta:

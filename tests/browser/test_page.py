@@ -126,7 +126,7 @@ def test_filters_by_step_outcome_and_answer_combine(opened):
     opened.find_element(By.ID, "to").clear()
     opened.find_element(By.ID, "to").send_keys("3")
     WebDriverWait(opened, 20).until(lambda driver: count(driver).startswith(f"{2 * OF_STEP} of"))
-    Select(opened.find_element(By.ID, "reward")).select_by_value("right")
+    Select(opened.find_element(By.ID, "reward")).select_by_value("correct")
     WebDriverWait(opened, 20).until(lambda driver: count(driver).startswith(f"{2 * (OF_STEP // 2)} of"))
     Select(opened.find_element(By.ID, "reward")).select_by_value("")
     opened.find_element(By.CSS_SELECTOR, "button[data-outcome=leak]").click()

@@ -11,14 +11,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tapo.records import DumpReader
+from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 # The quickstart's cold start at seed 1, in bfloat16.
 MODEL = ROOT / "tests" / "data" / "cold_started_model"
-PROMPT_FILE = ROOT / "examples" / "arithmetic" / "construction_prompt.txt"
+EXAMPLE = ROOT / "examples" / "arithmetic"
+PROMPT_FILE = EXAMPLE / "construction_prompt.txt"
 PROMPTS, ROLLOUTS, MINI_BATCH = 12, 8, 6
 UPDATES_PER_STEP = PROMPTS // MINI_BATCH
+ENVIRONMENT = os.environ | {
+    "VERL_PLATFORM": "cpu",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(EXAMPLE),
+    "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
+}
+"""Of the commands and scripts that a user starts."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,14 @@ class Run:
     steps: dict[int, dict[str, float]]
 
     def constructions(self) -> list[dict[str, Any]]:
-        return list(DumpReader(self.folder / "dump", "constructions"))
+        return [record.model_dump() for record in RecordReader(self.folder / "dump", ConstructionRecord)]
 
     def trained(self) -> list[dict[str, Any]]:
-        return list(DumpReader(self.folder / "dump", "trained"))
+        return trained_rows(self.folder / "dump")
+
+
+def trained_rows(dump: Path) -> list[dict[str, Any]]:
+    return [record.model_dump() for record in RecordReader(dump, TrainedRecord)]
 
 
 def options(folder: Path, data: Path) -> list[str]:

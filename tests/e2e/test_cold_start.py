@@ -4,7 +4,6 @@ They begin with the parquet files of a run as a user has them: a system prompt, 
 reward of its own, and rows that nothing can be sampled for.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -17,17 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tapo.cold_start.store import KEPT, ConstructionStore
+from tapo.cold_start.store import ConstructionStore
 from tapo.data.rollout_store import RolloutStore
-from tests.e2e.harness import MODEL, PROMPT_FILE, ROOT
+from tests.e2e.harness import ENVIRONMENT, EXAMPLE, MODEL, PROMPT_FILE, ROOT
 
-EXAMPLE = ROOT / "examples" / "arithmetic"
-ENVIRONMENT = os.environ | {
-    "VERL_PLATFORM": "cpu",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(EXAMPLE),
-    "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
-}
 TIMEOUT_S = 300
 
 
@@ -180,7 +172,7 @@ def test_constructions_killed_and_gone_on_with_give_the_same_chats(rollouts, use
 
 
 def test_the_model_constructs_on_real_rollouts_with_verbatim_prefixes(rollouts, chats):
-    kept = {row.index: row for row in ConstructionStore.open(chats / "constructions") if row.outcome == KEPT}
+    kept = {row.index: row.kept for row in ConstructionStore.open(chats / "constructions") if row.kept}
     assert len(kept) >= 10
     for row in RolloutStore.open(rollouts):
         if row.index in kept:

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.harness import MODEL
-from tests.e2e.test_cold_start import ENVIRONMENT
+from tests.e2e.harness import ENVIRONMENT, MODEL
 
 
 def tapo(*arguments, cwd):

@@ -8,8 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
-from tapo.records import DumpReader
-from tests.e2e.harness import PROMPTS, ROLLOUTS, UPDATES_PER_STEP, launch
+from tests.e2e.harness import PROMPTS, ROLLOUTS, UPDATES_PER_STEP, launch, trained_rows
 
 N_ROWS = PROMPTS * ROLLOUTS
 
@@ -111,7 +110,7 @@ def test_a_run_stopped_after_a_checkpoint_goes_on_and_switched_off_it_is_the_run
     )
     assert max(resumed.steps) == 3
     assert resumed.steps[3]["tapo/construct/attempted"] == 0
-    rows = list(DumpReader(tapo_run.folder / "resumed" / "dump", "trained"))
+    rows = trained_rows(tapo_run.folder / "resumed" / "dump")
     assert len(rows) == N_ROWS and {row["constructed"] for row in rows} == {False}
     assert optimiser_steps(tapo_run.folder) == {3 * UPDATES_PER_STEP}
 

@@ -6,22 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir, initialize_config_module
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, AdvantageEstimator
 
-from tapo.config import ConfigError, TapoConfig
-from tapo.run import TRAINER_MODES, check_run, prepare_run, read_tapo_config
+from tapo.config import ConfigError, TapoConfig, read_tapo_config
+from tapo.run import TRAINER_MODES, check_run, prepare_run
+from tests.stand_ins.trainer import MODEL, composed
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "tests" / "data" / "cold_started_model"
 GROUP = sorted(path.stem for path in (Path(__file__).parents[2] / "tapo" / "conf" / "tapo").glob("*.yaml"))
-
-
-def composed(*overrides, config="ppo_trainer"):
-    estimator = [] if any("adv_estimator" in override for override in overrides) else ["algorithm.adv_estimator=grpo"]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose(config, overrides=["actor_rollout_ref.rollout.n=8", *estimator, *overrides])
 
 
 @pytest.mark.parametrize("name", GROUP)

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from tapo import plugin
+from tapo import compatibility, plugin
 
 
 def test_a_verl_whose_trainers_moved_still_runs_without_tapo_and_says_why_it_cannot_with_it(monkeypatch, caplog):
@@ -19,7 +19,7 @@ def test_a_verl_whose_trainers_moved_still_runs_without_tapo_and_says_why_it_can
 def test_a_plugin_that_verl_skipped_is_said_to_be_missing(monkeypatch):
     from verl.trainer.ppo import core_algos
 
-    plugin.assert_registered()
+    compatibility.assert_registered()
     monkeypatch.setattr(core_algos, "ADV_ESTIMATOR_REGISTRY", {})
     with pytest.raises(RuntimeError, match="verl has not loaded the TAPO plugin"):
-        plugin.assert_registered()
+        compatibility.assert_registered()

@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from tapo import transfer
-from tests.unit.imports import PACKAGE, imports_of
+from tests.stand_ins.sources import PACKAGE, imports_of
 
 
 def test_one_module_alone_imports_transfer_queue():

@@ -9,68 +9,52 @@ import pytest
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.cold_start.answering import EngineActor, FunctionActor, Request, RequestDoesNotFit
+from tapo.cold_start.answering import EngineActor, FunctionActor, Request
 from tapo.cold_start.chats import write_chats
-from tapo.cold_start.construct import ConstructionTask, Limits
 from tapo.cold_start.datasheet import datasheet
-from tapo.cold_start.mixture import Recipe, choose, held_out, messages_of
-from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, Record
+from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
+from tapo.cold_start.options import Limits, Recipe
+from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
+from tapo.core.construct import Candidate, Response
+from tapo.core.funnel import ConstructionError
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
-from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sample, Sampling
-from tapo.generation.scoring import Scorer
-from tests.unit.construction.test_constructor import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, TEMPLATE, WRONG
+from tapo.inspection.constructions import ConstructionFilter, read_constructions
+from tapo.inspection.page import write_page
+from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
+from tests.stand_ins.dumps import construction_record
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
 
 
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
-
-
-def rollouts(tokenizer, index="a", texts=(WRONG, RIGHT, WRONG), scores=(0.0, 1.0, 0.0), reasons=None):
-    ids = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in texts]
-    reasons = list(reasons or ["stop"] * len(texts))
-    return QueryRollouts(index, "test", QUERY, "45", list(texts), ids, reasons, list(scores))
-
-
-class Script:
-    """Answers in the order given, the last one for ever."""
-
-    def __init__(self, *answers, repeats=True):
-        self.answers, self.repeats, self.requests = list(answers), repeats, []
-
-    async def answer(self, request):
-        self.requests.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def construct(tokenizer, actor, row, **limits):
-    task = ConstructionTask(actor, Scorer(), tokenizer, CONSTRUCTION_PROMPT, Limits(**limits), seed=3)
-    return asyncio.run(task(row))
+def outcomes(query):
+    return [attempt.outcome for attempt in query.attempts]
 
 
 def test_the_first_good_attempt_wins_and_the_ones_before_it_are_counted(tokenizer):
     wrong_answer = ANSWER.replace("boxed{45}", "boxed{44}")
-    actor = Script("no tags", wrong_answer, RequestDoesNotFit(), ANSWER, "never asked")
-    record = construct(tokenizer, actor, rollouts(tokenizer))
-    assert (record.outcome, record.rejected) == (KEPT, ["bad_format", "wrong_answer", "does_not_fit"])
-    assert (record.trajectory, record.answer, record.plain) == (RECONSTRUCTION, ANSWER, RIGHT)
-    assert record.prefix == "Step 1: 28*3=84\nStep 2: 84-39=55\n" and record.reflection == "Wait, 84-39 is not 55.\n"
-    assert record.request == construction_messages(QUERY, wrong=WRONG, correct=RIGHT)
+    actor = Script("no tags", wrong_answer, ConstructionError("does_not_fit"), ANSWER, "never asked")
+    query = construct(tokenizer, actor, rollouts(tokenizer))
+    assert query.outcome == KEPT and query.plain == RIGHT
+    assert outcomes(query) == ["bad_format", "wrong_answer", "does_not_fit", "trained"]
+    assert [attempt.reached[-1] for attempt in query.attempts] == ["attempted", "spliced", "attempted", "trained"]
+    kept = query.kept
+    assert (kept.trajectory, kept.answer) == (RECONSTRUCTION, ANSWER)
+    assert kept.prefix == "Step 1: 28*3=84\nStep 2: 84-39=55\n" and kept.reflection == "Wait, 84-39 is not 55.\n"
+    assert messages_of("construction", query, CONSTRUCTION_PROMPT) == [
+        *construction_messages(QUERY, wrong=WRONG, correct=RIGHT),
+        {"role": "assistant", "content": ANSWER},
+    ]
     own = tokenizer.encode(WRONG, add_special_tokens=False)
-    assert record.wrong_tokens == len(own) + 1 and 0 < record.prefix_tokens < len(own)
+    assert kept.wrong_tokens == len(own) + 1 and 0 < kept.prefix_length < len(own)
     assert len({request.seed for request in actor.requests}) == len(actor.requests) == 4
 
 
 def test_a_correction_without_a_reflection_is_kept_only_where_that_is_allowed(tokenizer):
     assert construct(tokenizer, Script(SILENT), rollouts(tokenizer), attempts=1).outcome == "no_reflection"
     kept = construct(tokenizer, Script(SILENT), rollouts(tokenizer), require_reflection=False)
-    assert kept.outcome == KEPT and "Wait" not in kept.trajectory
+    assert kept.outcome == KEPT and "Wait" not in kept.kept.trajectory
 
 
 def test_an_answer_that_starts_over_is_kept_only_where_that_is_allowed(tokenizer):
@@ -84,27 +68,28 @@ def test_an_answer_that_starts_over_is_kept_only_where_that_is_allowed(tokenizer
 
 
 def test_thinking_in_front_of_an_answer_is_not_learned(tokenizer):
-    record = construct(tokenizer, Script(f"<think><analysis>?</think>\n\n{ANSWER}"), rollouts(tokenizer))
-    assert (record.outcome, record.answer, record.trajectory) == (KEPT, ANSWER, RECONSTRUCTION)
+    query = construct(tokenizer, Script(f"<think><analysis>?</think>\n\n{ANSWER}"), rollouts(tokenizer))
+    assert (query.outcome, query.kept.trajectory) == (KEPT, RECONSTRUCTION)
+    assert messages_of("construction", query, CONSTRUCTION_PROMPT)[-1]["content"] == ANSWER
 
 
 def test_attempts_are_bounded_and_a_query_without_a_good_one_keeps_its_plain_response(tokenizer):
     actor = Script("no tags")
-    record = construct(tokenizer, actor, rollouts(tokenizer), attempts=3)
-    assert (record.outcome, record.rejected, record.plain) == ("bad_format", ["bad_format"] * 3, RIGHT)
-    assert (record.trajectory, record.answer, record.request) == ("", "", [])
+    query = construct(tokenizer, actor, rollouts(tokenizer), attempts=3)
+    assert (query.outcome, outcomes(query), query.plain) == ("bad_format", ["bad_format"] * 3, RIGHT)
+    assert query.kept is None and [attempt.answer for attempt in query.attempts] == ["no tags"] * 3
 
 
 def test_an_actor_that_would_only_repeat_itself_is_asked_once_for_each_wrong_rollout(tokenizer):
     actor = Script("no tags", repeats=False)
-    assert construct(tokenizer, actor, rollouts(tokenizer), attempts=9).rejected == ["bad_format"] * 2
+    assert outcomes(construct(tokenizer, actor, rollouts(tokenizer), attempts=9)) == ["bad_format"] * 2
 
 
 @pytest.mark.parametrize("scores", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0)])
 def test_a_mastered_or_hopeless_query_is_not_tried(tokenizer, scores):
     actor = Script(ANSWER)
     record = construct(tokenizer, actor, rollouts(tokenizer, scores=scores))
-    assert (record.outcome, record.rejected, actor.requests) == (INELIGIBLE, [], [])
+    assert (record.outcome, record.attempts, actor.requests) == (INELIGIBLE, [], [])
     assert record.plain in (("",) if scores[0] == 0 else (WRONG, RIGHT))
 
 
@@ -119,7 +104,7 @@ def test_responses_that_were_cut_off_are_no_siblings_and_are_tried_last(tokenize
         tokenizer, texts=("cut", WRONG, RIGHT, RIGHT), scores=(0, 0, 1, 1), reasons=["length", *["stop"] * 3]
     )
     construct(tokenizer, actor, row)
-    assert [request.wrong for request in actor.requests] == [WRONG, "cut"]
+    assert [request.candidate.wrong.text for request in actor.requests] == [WRONG, "cut"]
     only_cut = rollouts(tokenizer, scores=(0, 1, 0), reasons=["stop", "length", "stop"])
     assert construct(tokenizer, Script(ANSWER), only_cut).outcome == INELIGIBLE
 
@@ -131,13 +116,21 @@ def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
             return [Sample(tokenizer.encode(ANSWER, add_special_tokens=False), "stop")]
 
     engine, messages = Engine(), [{"role": "user", "content": "rewrite"}]
-    request = Request(messages, "q", "w", "c", seed=7, attempt=0)
-    actor = EngineActor(engine, tokenizer, Sampling(max_tokens=20), max_model_len=1000, template_kwargs={})
-    assert asyncio.run(actor.answer(request)) == ANSWER
-    assert engine.asked == ("user: rewrite\nassistant: ", 20, 1, 7)
-    narrow = EngineActor(engine, tokenizer, Sampling(max_tokens=20), max_model_len=21, template_kwargs={})
-    with pytest.raises(RequestDoesNotFit):
-        asyncio.run(narrow.answer(request))
+    sibling = Response(1, [1] * 5, "c", 1.0)
+    request = Request(messages, Candidate(QUERY, Response(0, [1], "w", 0.0), sibling), seed=7)
+    prompt = len(tokenizer.encode("user: rewrite\nassistant: ", add_special_tokens=False))
+
+    def ask(room):
+        sampling = Sampling(max_tokens=20)
+        actor = EngineActor(engine, tokenizer, sampling, max_model_len=prompt + room, template_kwargs={})
+        return asyncio.run(actor.answer(request))
+
+    tokens = len(tokenizer.encode(ANSWER, add_special_tokens=False))
+    for room, budget in ((1000, 20), (8, 8), (5, 5)):
+        assert ask(room) == (ANSWER, tokens)
+        assert engine.asked == ("user: rewrite\nassistant: ", budget, 1, 7)
+    with pytest.raises(ConstructionError, match="does_not_fit"):
+        ask(4)
 
 
 @pytest.mark.parametrize("spec", ["nowhere.py:answer", "nothing"])
@@ -146,26 +139,21 @@ def test_a_teacher_that_is_not_there_is_named(spec):
         FunctionActor(spec)
 
 
+def query(index, data_source="s", outcome=KEPT, plain="", attempts=()):
+    return QueryConstructions(
+        index=index, data_source=data_source, prompt=QUERY, outcome=outcome, plain=plain, attempts=list(attempts)
+    )
+
+
 def records(kept=20, plain_only=30):
+    texts = {"wrong": "w", "correct": "c", "prefix": "p", "reflection": "r", "correction": "c"}
+    counts = {"prefix_length": 1, "wrong_tokens": 2, "tokens": 3}
     both = [
-        Record(
-            index=f"k{i}",
-            data_source="s",
-            prompt=QUERY,
-            outcome=KEPT,
-            request=[{"role": "user", "content": f"request {i}"}],
-            answer=f"answer {i}",
-            prefix="p",
-            reflection="r",
-            correction="c",
-            prefix_tokens=1,
-            wrong_tokens=2,
-            tokens=3,
-            plain=f"plain {i}",
-        )
+        query(f"k{i}", plain=f"plain {i}", attempts=[construction_record(answer=f"answer {i}", **texts, **counts)])
         for i in range(kept)
     ]
-    return [*both, *(Record(f"p{i}", "t", QUERY, "bad_format", ["bad_format"], plain="x") for i in range(plain_only))]
+    failed = construction_record(outcome="bad_format")
+    return [*both, *(query(f"p{i}", "t", "bad_format", "x", [failed]) for i in range(plain_only))]
 
 
 def as_rows(rows):
@@ -194,19 +182,16 @@ def test_the_mixture_depends_on_the_seed_and_not_on_the_order_of_the_records():
 
 
 def test_the_chat_of_each_kind_ends_with_what_is_learned():
-    row = next(as_rows(records(kept=1, plain_only=0)))
-    assert [messages_of(kind, row)[-1]["content"] for kind in ("reflective", "plain", "construction")] == [
-        "prc",
-        "plain 0",
-        "answer 0",
-    ]
-    assert messages_of("construction", row)[0] == {"role": "user", "content": "request 0"}
-    assert messages_of("plain", row)[:-1] == messages_of("reflective", row)[:-1] == QUERY
+    [row] = records(kept=1, plain_only=0)
+    chats = {kind: messages_of(kind, row, "{query}/{wrong}/{correct}") for kind in KINDS}
+    assert [chats[kind][-1]["content"] for kind in KINDS] == ["prc", "plain 0", "answer 0"]
+    assert chats["construction"][0] == {"role": "user", "content": f"{QUERY[0]['content']}/w/c"}
+    assert chats["plain"][:-1] == chats["reflective"][:-1] == QUERY
 
 
 def test_nothing_to_train_on_is_an_error():
     with pytest.raises(ValueError, match="nothing to train on"):
-        choose(as_rows([Record("a", "s", QUERY, INELIGIBLE)]), Recipe())
+        choose(as_rows([query("a", outcome=INELIGIBLE)]), Recipe())
 
 
 @pytest.mark.parametrize(
@@ -226,7 +211,7 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
     store = ConstructionStore.open_for_append(tmp_path / "constructions", {"seed": 1})
     store.append(records())
     recipe = Recipe(sft=60, ift=20, plain_share=0.5, val_share=0.3, seed=2)
-    choice, counts = write_chats(store, recipe, tmp_path)
+    choice, counts = write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT)
     tables = {split: pq.read_table(tmp_path / f"{split}.parquet").to_pylist() for split in ("train", "val")}
     indices = {split: {row["index"] for row in rows} for split, rows in tables.items()}
     assert indices["val"] and not indices["train"] & indices["val"]
@@ -243,11 +228,8 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
     assert sheet["distributions"] == {"trajectory tokens": [3.0] * 5, "kept share of the rollout": [0.5] * 5}
 
 
-TEACHER = "def answer(query, wrong, correct, seed):\n    return {answer!r}\n"
-
-
 def test_the_command_resumes_skips_what_is_complete_and_refuses_another_prompt(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     source = RolloutStore.open_for_append(tmp_path / "rollouts", {"seed": 1})
     source.append([rollouts(tokenizer, f"a{i}") for i in range(5)])
@@ -273,8 +255,29 @@ def test_the_command_resumes_skips_what_is_complete_and_refuses_another_prompt(t
         build("--prompt-file", str(tmp_path / "prompt.txt"))
 
 
+def test_what_a_cold_start_built_is_inspected_as_what_a_run_constructed(tokenizer, tmp_path, monkeypatch):
+    store = ConstructionStore.open_for_append(tmp_path / "out" / "constructions", {})
+    over = ANSWER.replace(RECONSTRUCTION, "Step one leaves 84, less 39 are \\boxed{45}")
+    answers = ("no tags", ANSWER), (over, over, over, over), (ANSWER,)
+    store.append(
+        [construct(tokenizer, Script(*texts), rollouts(tokenizer, f"q{i}")) for i, texts in enumerate(answers)]
+    )
+    for folder in (tmp_path / "out", tmp_path / "out" / "constructions"):
+        found = read_constructions(folder)
+        assert found.funnel == {0: {"attempted": 7, "parsed": 6, "spliced": 2, "correct": 2, "trained": 2}}
+        assert found.reasons == {"bad_format": 1, "no_reflection": 4}
+    trained = found.chosen(ConstructionFilter(outcome="trained"))
+    assert [entry.key for entry in trained] == ["q0/1", "q2/0"]
+    assert [found.load(entry).trajectory for entry in (*trained, trained[0])] == [RECONSTRUCTION] * 3
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "out")], catch_exceptions=False).output
+    assert "2 of 2 that fit, 7 in all" in shown and "Wait, 84-39 is not 55." in shown
+    report = write_page(tmp_path / "out", tmp_path / "page.html")
+    assert (report.shown, report.total) == (7, 7)
+
+
 def test_a_query_in_two_stores_is_refused(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     for name in "xy":
         RolloutStore.open_for_append(tmp_path / name, {}).append([rollouts(tokenizer)])

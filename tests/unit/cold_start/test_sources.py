@@ -10,25 +10,19 @@ from typer.testing import CliRunner
 
 from tapo.cli import app
 from tapo.cold_start.chats import TEMPLATE_KEY, write_chats
-from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.ending import end_token
-from tapo.cold_start.mixture import Recipe
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.scoring import Reward, Scorer
-from tests.unit.cold_start.test_build import TEACHER, Script, construct, rollouts
-from tests.unit.construction.test_constructor import ANSWER, QUERY, RECONSTRUCTION, RIGHT, TEMPLATE, WRONG
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
+from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, WRONG
 
 
 def test_rollouts_of_another_chat_template_or_reward_are_refused(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     facts = {"template": {"enable_thinking": True}, "reward": "mine.py:compute_score {}"}
     RolloutStore.open_for_append(tmp_path / "rollouts", facts).append([rollouts(tokenizer)])
@@ -46,7 +40,8 @@ def test_chats_carry_the_users_own_prompts_and_what_their_template_was_given(tok
     row = replace(rollouts(tokenizer), prompt=prompt)
     store = ConstructionStore.open_for_append(tmp_path / "constructions", {})
     store.append([construct(tokenizer, Script(ANSWER), row)])
-    write_chats(store, Recipe(sft=2, ift=1, val_share=0), tmp_path, {TEMPLATE_KEY: {"enable_thinking": False}})
+    recipe, sampled = Recipe(sft=2, ift=1, val_share=0), {TEMPLATE_KEY: {"enable_thinking": False}}
+    write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT, sampled)
     table = pq.read_table(tmp_path / "train.parquet")
     assert table.schema.metadata[TEMPLATE_KEY] == b'{"enable_thinking": false}'
     chats = {chat["kind"]: chat["messages"] for chat in table.to_pylist()}

@@ -2,11 +2,8 @@ import random
 
 import pytest
 
-from tapo.core.reconstruction import Spliced, decode
+from tapo.core.reconstruction import decode
 from tapo.core.token_lengths import token_lengths
-from tapo.rollout.construction import Attempt
-from tapo.rollout.group import Group, Judge, Rollout
-from tapo.rollout.worker import _record
 
 
 def test_a_token_counts_the_characters_it_completes(byte_tokenizer):
@@ -41,19 +38,3 @@ def test_a_space_lost_in_front_of_a_single_token_is_found_again():
 @pytest.mark.parametrize("text", ["the difference is", "the sum is what"])
 def test_tokens_of_another_text_have_no_lengths(text):
     assert token_lengths([0, 1, 2], text, Words()) is None
-
-
-class Output:
-    def __init__(self, reward):
-        self.reward_score, self.response_ids = reward, [1, 2]
-
-
-@pytest.mark.parametrize("built", [True, False])
-def test_the_dump_says_where_each_token_of_a_spliced_text_ends(built):
-    wrong, correct = (Rollout(i, Output(float(i)), {"raw_prompt": [{"content": "Q"}]}, float(i)) for i in range(2))
-    attempt = Attempt(wrong, correct, wrong_text="the sum", correct_text="is")
-    if built:
-        attempt.spliced = Spliced([0, 1, 2], 2, " is", prefix="the sum")
-    record = _record(attempt, Group("u", 2, {}, Judge(0.5, None, 400, frozenset())), 3, "u_ref_2_0", Words())
-    assert record["token_lengths"] == ([3, 4, 3] if built else None)
-    assert (record["key"], record["query"], record["wrong"]) == ("u_ref_2_0", "Q", "the sum")

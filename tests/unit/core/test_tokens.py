@@ -5,7 +5,7 @@ import pytest
 from tapo.core.reconstruction import splice
 from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end
-from tests.unit.vocabularies import KINDS, llama2, metaspace, with_end_of_turn
+from tests.stand_ins.vocabularies import KINDS, llama2, metaspace, with_end_of_turn
 
 WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\nStep 3: 55+7=62\n\\boxed{62}"
 PREFIX = "Step 1: 28*3=84\nStep 2: 84-39=55"

@@ -15,7 +15,7 @@ from tapo.data.query import stable_index
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.fingerprint import MIB, fingerprint_of_file, fingerprint_of_model
 from tapo.files.markers import is_complete, marker_of, report_of, stage
-from tests.unit.data.test_pass_rate import rollouts
+from tests.stand_ins.queries import rollouts
 
 FACTS = {"stage": "test", "options": {"n": 1}}
 

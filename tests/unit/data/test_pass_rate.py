@@ -9,15 +9,9 @@ from rich.console import Console
 from tapo.data.options import Band, FilterOptions
 from tapo.data.pass_rate import PassRate, histogram_table, report_of_rates, run_filter
 from tapo.data.queries import iter_queries
-from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.data.rollout_store import RolloutStore
 from tapo.options import ConfigError
-
-
-def rollouts(index, scores, truth="1", question="q"):
-    n = len(scores)
-    return QueryRollouts(
-        index, "s", [{"role": "user", "content": question}], truth, ["r"] * n, [[1]] * n, ["stop"] * n, scores
-    )
+from tests.stand_ins.queries import rollouts
 
 
 def sample(folder, correct, n=8):

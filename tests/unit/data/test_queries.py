@@ -6,7 +6,6 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -16,23 +15,9 @@ from tapo.data.pass_rate import run_filter
 from tapo.data.queries import Keys, QueryFiles, iter_queries
 from tapo.data.query import AGENT, MEDIA, MORE_THAN_TEXT, NO_MESSAGES, NO_REWARD_MODEL, NO_TEXT, NO_USER
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tests.stand_ins.queries import row, write
 
 SILENT = Console(file=io.StringIO())
-
-
-def row(question="How many?", truth="7", source="s", **changes):
-    return {
-        "data_source": source,
-        "prompt": [{"role": "user", "content": question}],
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": truth},
-        "extra_info": {"index": 0, "split": "train"},
-    } | changes
-
-
-def write(path, rows):
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
 
 
 GSM8K = row(

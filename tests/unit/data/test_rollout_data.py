@@ -6,9 +6,7 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.options import EngineOptions
-from tests.unit.construction.test_constructor import TEMPLATE
-from tests.unit.data.test_queries import row, write
-from tests.unit.generation.test_run_rollouts import Engine
+from tests.stand_ins.queries import Engine, row, write
 
 REWARD = """
 def compute_score(data_source, solution_str, ground_truth, extra_info):
@@ -17,9 +15,8 @@ def compute_score(data_source, solution_str, ground_truth, extra_info):
 
 
 @pytest.fixture
-def rollout(byte_tokenizer, tmp_path, monkeypatch):
-    byte_tokenizer.chat_template = TEMPLATE
-    monkeypatch.setattr("tapo.generation.run_rollouts.load_tokenizer", lambda model: byte_tokenizer)
+def rollout(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("tapo.generation.run_rollouts.load_tokenizer", lambda model: tokenizer)
 
     def run(*arguments):
         engines = []

@@ -34,6 +34,35 @@ def test_a_report_is_printed_and_written(run, tmp_path):
     assert (tmp_path / "report" / "report.json").exists()
 
 
+def test_the_threshold_of_a_reward_goes_by_its_old_name_too(run, tmp_path):
+    for flag in ("--reward-threshold", "--threshold"):
+        assert invoke("eval", "report", run, "--out", tmp_path / flag, flag, 1.5, "--resamples", 100).exit_code == 0
+        report = json.loads((tmp_path / flag / "report.json").read_text())
+        assert report["manifest"]["correct_above"] == 1.5
+        assert report["runs"]["run"]["validation"]["0"]["figures"]["accuracy"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("eval", "reflections", "--limit", 0), "--limit = 0 cannot work: needs an integer >= 1"),
+        (("eval", "report", "x", "--resamples", 5), "--resamples = 5 cannot work: needs an integer >= 100"),
+        (("plot", "x", "--out", "y", "--smooth", 0), "--smooth = 0 cannot work: needs an integer >= 1"),
+        (
+            ("eval", "run", "m", "--data", "x", "--out", "y", "--gpus", 0),
+            "--gpus = 0 cannot work: needs an integer >= 1",
+        ),
+    ],
+)
+def test_options_out_of_range_are_named_as_the_command_line_does(command, sentence):
+    assert str(invoke(*command).exception) == sentence
+
+
+def test_a_summary_is_printed(run):
+    result = invoke("summary", run)
+    assert result.exit_code == 0 and "mean accuracy [95 % interval]" in result.output
+
+
 def test_constructions_shows_the_agreement_and_on_wish_the_disagreements(tmp_path):
     output = invoke("eval", "constructions").output
     assert output.count("| good |") == 2 and output.count("| leak |") == 4 and "told" not in output.split("|")[-1]
@@ -60,8 +89,6 @@ def test_the_sample_is_seeded_limited_and_of_the_kind_asked_for(run):
 
     assert shown(False, 10)[0] == 2 and "line 4" in shown(False, 10)[1]
     assert shown(True) == shown(True) and shown(True)[0] == 1
-    with pytest.raises(ValueError, match="--limit = 0 cannot work"):
-        shown(True, 0)
 
 
 def test_a_long_response_is_shown_around_its_matches():

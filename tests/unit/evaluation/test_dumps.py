@@ -7,7 +7,7 @@ import pytest
 from tapo.evaluation import lengths
 from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.ratios import figures_of, majority_votes, reflection_counts
+from tapo.evaluation.ratios import majority_votes, ratios_of, reflection_counts
 from tapo.evaluation.reflection import load_detector
 
 DETECTOR = load_detector()
@@ -93,7 +93,7 @@ def test_rows_without_a_finite_score_are_counted_and_left_out(tmp_path):
 
 
 def test_scores_between_are_cut_at_the_threshold_and_counted(tmp_path):
-    dump = read(tmp_path, [row(score=0.7), row(score=0.3)], threshold=0.5)
+    dump = read(tmp_path, [row(score=0.7), row(score=0.3)], reward_threshold=0.5)
     assert only(dump).correct.tolist() == [True, False]
     assert dump.notes == ("rows with score other than 0 and 1, correct if > 0.5: 2",)
 
@@ -150,7 +150,7 @@ def test_majority_votes_share_ties_and_ignore_the_unparsable(tmp_path):
 def test_without_pred_the_last_box_votes_and_without_boxes_nobody_knows(tmp_path):
     boxes = [row(output="\\boxed{2}", correct=0), row(output="\\boxed{1}"), row(output="\\boxed{3} \\boxed{ $1$ }")]
     assert majority_votes(only(read(tmp_path, boxes))).tolist() == [1.0]
-    figures, notes = figures_of(only(read(tmp_path, [row(output="#### 1")])))
+    figures, notes = ratios_of(only(read(tmp_path, [row(output="#### 1")])))
     assert "majority" not in figures.names
     assert "majority vote unknown: the dump has neither `pred` nor answers in \\boxed{}" in notes
 
@@ -160,14 +160,14 @@ def test_reflection_counts_are_the_two_by_two_table(tmp_path):
     samples = only(read(tmp_path, [row(output=output, correct=correct) for output, correct in outputs]))
     expected = {"no_reflection": {"correct": 2, "wrong": 1}, "reflection": {"correct": 1, "wrong": 2}}
     assert reflection_counts(samples) == expected
-    figures, _ = figures_of(samples)
+    figures, _ = ratios_of(samples)
     rates = dict(zip(figures.names, figures.numerators_PF[0] / figures.denominators_PF[0], strict=True))
     assert (rates["dsr"], rates["err"], rates["reflections"]) == (2 / 3, 1 / 3, 1 / 2)
 
 
 def test_unequal_samples_limit_k_and_weigh_problems_equally(tmp_path):
     rows = [row("a", correct) for correct in (1, 0, 0, 0)] + [row("b", 1), row("b", 1)]
-    figures, notes = figures_of(only(read(tmp_path, rows)))
+    figures, notes = ratios_of(only(read(tmp_path, rows)))
     assert [name for name in figures.names if name.startswith("pass@")] == ["pass@1", "pass@2"]
     means = dict(zip(figures.names, figures.numerators_PF.mean(axis=0), strict=True))
     assert (means["accuracy"], means["pass@1"], means["pass@2"]) == (0.625, 0.625, 0.75)

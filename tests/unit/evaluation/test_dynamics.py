@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tapo.evaluation.dynamics import FUNNEL_KEYS, choose, plot_runs, running_mean
-from tapo.evaluation.training_logs import read_training_logs
+from tapo.evaluation.dynamics import choose, draw_runs, running_mean
+from tapo.evaluation.training_logs import Funnel, read_training_logs
 
 STEPS = {0: {"val-core/acc": 0.5}, 1: {"actor/pg_loss": 0.1}, 2: {"actor/pg_loss": None, "actor/kl_loss": 0.2}}
 
@@ -26,14 +26,14 @@ def test_only_steps_that_trained_and_finite_values_are_read(tmp_path):
         "actor/pg_loss": {1: 0.1},
         "actor/kl_loss": {2: 0.2},
     }
-    assert log.notes == ("run: values of actor/pg_loss that are not finite left out: 1",)
+    assert log.notes == ("values of actor/pg_loss that are not finite left out: 1",)
     steps, values = log.series("actor/kl_loss")
     assert (steps.tolist(), values.tolist()) == ([2], [0.2])
 
 
 def test_a_run_that_is_still_writing_is_read_up_to_its_last_line(tmp_path):
     (log,) = read_training_logs([write_log(tmp_path / "run", end='\n{"step": 3, "da')])
-    assert log.notes[0] == "run: half-written last line left out: 1"
+    assert log.notes[0] == "half-written last line left out: 1"
 
 
 def test_tensorboard_events_hold_the_same_metrics(tmp_path):
@@ -87,15 +87,26 @@ def test_the_running_mean_is_over_the_steps_so_far():
 def test_tapo_beside_grpo_is_drawn_and_what_is_missing_noted(tmp_path):
     common = {"actor/pg_loss": 0.1, "critic/score/mean": 0.5, "actor/grad_norm": 1.0, "response_length/mean": 50.0}
     common |= {"actor/ppo_kl": 0.0}
-    tapo = common | dict.fromkeys(FUNNEL_KEYS, 3) | {"tapo/ots/weight/mean": 1.0}
+    funnel = {f"tapo/construct/{stage}": 3 for stage in ("attempted", "parsed", "spliced", "correct", "trained")}
+    tapo = common | funnel | {"tapo/ots/weight/mean": 1.0}
     runs = [
         write_log(tmp_path / name, {step: data for step in (1, 2, 3)})
         for name, data in (("tapo", tapo), ("grpo", common))
     ]
-    files, notes = plot_runs(runs, tmp_path / "plots", smooth=2)
+    files, notes = draw_runs(runs, tmp_path / "plots", smooth=2)
     assert [file.name for file in files] == ["dynamics.png", "dynamics.svg"]
     drawn = (tmp_path / "plots" / "dynamics.svg").read_text()
     assert all(f"<!-- {text} -->" in drawn for text in ("gradient norm", "KL", "tapo", "grpo", "9"))
     assert notes == ["grpo: no tapo/ots/weight/mean", "grpo: no construction funnel"]
-    with pytest.raises(ValueError, match="--smooth = 0 cannot work"):
-        plot_runs(runs, tmp_path, smooth=0)
+
+
+def test_the_funnel_sums_steps_and_ranks_the_reasons_of_rejection(tmp_path):
+    counts = {"attempted": 8, "parsed": 7, "spliced": 6, "correct": 5, "trained": 0, "rejected/leak": 1}
+    counts |= {"rejected/too_long": 2, "rejected/timeout": 0}
+    step = {f"tapo/construct/{name}": count for name, count in counts.items()}
+    tapo = write_log(tmp_path / "tapo", {1: step, 2: step | {"tapo/construct/trained": 6}})
+    log, other = read_training_logs([tapo, write_log(tmp_path / "grpo")])
+    stages = {"attempted": 16, "parsed": 14, "spliced": 12, "correct": 10, "trained": 6}
+    assert log.funnel() == Funnel(stages, {"too_long": 4, "leak": 2}, steps=2, steps_with_trained_rows=1)
+    assert list(log.funnel().rejected) == ["too_long", "leak"]
+    assert other.funnel() is None

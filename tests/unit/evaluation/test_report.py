@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from tapo.evaluation.manifest import SAMPLING, read_manifest, write_manifest
-from tapo.evaluation.render import print_report, to_json, to_markdown, write_report
-from tapo.evaluation.report import ReportOptions, build_report
+from tapo.evaluation.options import ReportOptions
+from tapo.evaluation.render import print_report, print_summary
+from tapo.evaluation.report import build_report
+from tapo.evaluation.written_report import to_json, to_markdown, write_report
 
 DIRECT, REFLECTED = "\\boxed{1}", "2\nWait, no.\n\\boxed{1}"
 
@@ -94,6 +96,70 @@ def test_the_last_step_is_reported_never_the_best(tmp_path):
     assert build_report([run], ReportOptions(step=2)).runs[0].at("validation", 2)[1].estimates["accuracy"].value == 1
     with pytest.raises(ValueError, match="--step = 3 cannot work: run, validation has 2, 10"):
         build_report([run], ReportOptions(step=3))
+
+
+def test_a_runs_change_is_paired_from_its_first_step_to_the_reported_one(tmp_path):
+    run = tmp_path / "run"
+    for step, corrects in ((0, (0, 1, 2)), (5, (4, 4, 4)), (10, (1, 2, 3))):
+        write_step(run / "validation", step, problems(corrects))
+    report = build_report([run])
+    change = report.runs[0].changes["validation"]
+    assert (change.steps, change.shared) == ((0, 10), 3)
+    assert vars(change.accuracy) == pytest.approx({"value": 0.25, "low": 0.25, "high": 0.25})
+    assert "+25.0 [+25.0, +25.0] points, beyond noise" in text_of(report)
+    assert build_report([run], ReportOptions(step=5)).runs[0].changes["validation"].accuracy.value == 0.75
+    assert build_report([run], ReportOptions(step=0)).runs[0].changes == {}
+
+
+def test_steps_that_share_no_problem_have_no_change_and_it_is_said(tmp_path):
+    write_step(tmp_path / "run", 0, {"x": [(1, False)]})
+    report = build_report([write_step(tmp_path / "run", 5, {"y": [(1, False)]})])
+    assert report.runs[0].changes == {}
+    assert "run, validation, step 5: no change since step 0: the two steps share no problem" in report.notes
+
+
+def write_training_log(folder, steps, end=""):
+    funnel = {f"tapo/construct/{stage}": 8 for stage in ("attempted", "parsed", "spliced", "correct", "trained")}
+    data = funnel | {"tapo/construct/rejected/leak": 1}
+    lines = [json.dumps({"step": step, "data": data | {"training/global_step": step}}) for step in range(1, steps + 1)]
+    (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines) + end)
+
+
+def cells(text, name):
+    """Of each table's row that begins with `name`."""
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    return [row[1:] for row in rows if row[0] == name]
+
+
+def test_the_summary_shows_before_after_change_and_the_funnel_of_those_that_constructed(tmp_path):
+    runs = [tmp_path / "tapo", tmp_path / "grpo"]
+    for run, last in zip(runs, ((1, 2, 3), (0, 1, 2)), strict=True):
+        write_step(run / "validation", 0, problems((0, 1, 2)))
+        write_step(run / "validation", 10, problems(last))
+    write_training_log(runs[0], 2, end='{"step": 3, "da')
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(runs, console)
+    text = console.file.getvalue()
+    accuracies, funnel = cells(text, "tapo")
+    assert accuracies[0] == "10" and [cell.split(" ")[0] for cell in accuracies[1:4]] == ["25.0", "50.0", "+25.0"]
+    assert accuracies[4] == "beyond noise" and cells(text, "grpo")[0][3:] == [
+        "+0.0 [+0.0, +0.0] points",
+        "within noise",
+    ]
+    assert funnel == ["16"] * 5 + ["2 of 2", "leak 2"] and len(cells(text, "grpo")) == 1
+    assert "validation: grpo against tapo, mean accuracy -25.0 points" in text
+    assert "Note: tapo, metrics.jsonl: half-written last line left out: 1" in text
+    report = to_json(build_report(runs))
+    assert report["constructions"]["tapo"]["rejected"] == {"leak": 2} and "grpo" not in report["constructions"]
+    assert report["changes"]["tapo"]["validation"]["steps"] == [0, 10]
+
+
+def test_a_broken_training_log_costs_the_funnel_alone(tmp_path):
+    run = write_step(tmp_path / "run" / "validation", 0, problems((1, 1))).parent
+    (run / "metrics.jsonl").write_text("{\n{}\n")
+    report = build_report([run])
+    assert report.runs[0].funnel is None
+    assert any(note.startswith("run, metrics.jsonl: no construction funnel: ") for note in report.notes)
 
 
 def test_differences_are_paired_and_told_in_a_sentence(tmp_path):

@@ -7,14 +7,13 @@ import pytest
 import yaml
 
 from tapo.core.leak import find_leak
+from tapo.evaluation.confusion import Confusion
 from tapo.evaluation.splicer_agreement import (
     LABELLED_LEAKS,
     LABELS,
-    Confusion,
     confusion,
     leak_confusion,
     read_constructions,
-    table,
 )
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "construction.md"
@@ -43,12 +42,12 @@ def test_no_copy_leak_or_fresh_start_passes_for_a_good_construction(examples):
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_splicer_agrees_with_the_labels_as_documented(examples, held_out):
     part = [example for example in examples if example.held_out is held_out]
-    assert table(confusion(part), LABELS) in DOCUMENT.read_text(encoding="utf-8")
+    assert confusion(part).to_markdown(LABELS) in DOCUMENT.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_leak_detector_agrees_with_the_labels_as_documented(held_out):
-    assert table(leak_confusion(held_out), ("leak", "clean")) in DOCUMENT.read_text(encoding="utf-8")
+    assert leak_confusion(held_out).to_markdown(("leak", "clean")) in DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_the_labelled_sentences_are_distinct_and_of_both_kinds():
@@ -85,6 +84,12 @@ def test_precision_and_recall_are_of_verdicts_and_of_labels():
     assert (result.precision("good"), result.recall("good"), result.support("good")) == (0.6, 0.75, 4)
     assert (result.precision("leak"), result.recall("leak"), result.total) == (0.0, 0.0, 6)
     assert result.precision("no_reflection") is None and result.recall("no_reflection") is None
+    assert (result.accuracy, result.kappa) == (0.5, pytest.approx((18 - 22) / (36 - 22)))
+
+
+def test_kappa_is_undefined_where_chance_alone_agrees():
+    result = Confusion({("clean", "clean"): 3})
+    assert (result.accuracy, result.kappa) == (1.0, None)
 
 
 @pytest.mark.parametrize(

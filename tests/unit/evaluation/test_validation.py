@@ -3,6 +3,8 @@ import io
 import json
 import shlex
 import stat
+import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,17 +13,19 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from tapo import training_progress as watch
+from tapo import training_progress
+from tapo.evaluation.benchmarks import read_benchmarks
 from tapo.evaluation.checkpoint import resolve_checkpoint
 from tapo.evaluation.manifest import read_manifest
-from tapo.evaluation.protocol import Sampling, read_benchmarks
+from tapo.evaluation.options import RunOptions, SamplingProtocol
+from tapo.evaluation.protocol import hydra_value
 from tapo.evaluation.validation import (
     EvaluationFailed,
-    hydra_value,
     plan_evaluation,
     print_commands,
     run_evaluation,
 )
+from tapo.files.fingerprint import fingerprint_of_model
 
 FAKE_PYTHON = """#!{python}
 import json, os, pathlib, sys
@@ -44,7 +48,7 @@ else:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(watch, "POLL_S", 0.02)
+    monkeypatch.setattr(training_progress, "POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -63,15 +67,14 @@ def parquet(path, sources=("aime",), **others):
     return path
 
 
-def plan_of(tmp_path, model, *, extra=(), sampling=None, python=None, data=None):
-    data = data or [str(parquet(tmp_path / "aime24.parquet"))]
-    plan = plan_evaluation(str(model), data, tmp_path / "out", sampling=sampling or Sampling(), seed=3, extra=extra)
-    return plan if python is None else type(plan)(**{**vars(plan), "python": str(python)})
+def plan_of(tmp_path, model, *, overrides=(), python=sys.executable, data=(), **options):
+    data = data or (str(parquet(tmp_path / "aime24.parquet")),)
+    out, overrides = tmp_path / "out", tuple(overrides)
+    given = RunOptions(model=str(model), data=tuple(data), out=out, seed=3, overrides=overrides, **options)
+    return replace(plan_evaluation(given), python=str(python))
 
 
 def fake_python(tmp_path, fails=""):
-    import sys
-
     path = tmp_path / "python"
     path.write_text(FAKE_PYTHON.format(python=sys.executable, log=str(tmp_path / "calls"), fails=fails))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -87,7 +90,7 @@ def quiet():
 
 
 def test_the_command_composes_in_verl_and_samples_as_the_protocol_says(tmp_path, model):
-    plan = plan_of(tmp_path, model, extra=["+tapo=cpu"], sampling=Sampling(n=4, temperature=0.5))
+    plan = plan_of(tmp_path, model, overrides=["+tapo=cpu"], samples=4, temperature=0.5)
     command = plan.command(plan.benchmarks[0])
     assert command[1:3] == ["-m", "verl.trainer.main_ppo"] and command[-1] == "+tapo=cpu"
     with initialize_config_module("verl.trainer.config", version_base=None):
@@ -114,7 +117,7 @@ def test_the_manifest_is_there_before_verl_starts_and_each_benchmark_has_its_fol
         ("a", 1, "aime"),
         ("b", 2, "s"),
     ]
-    assert manifest["model"]["weights"] == {"model.safetensors": 5}
+    assert manifest["model"]["fingerprint"] == fingerprint_of_model(model)
     assert manifest["sampling"]["n"] == 16 and manifest["seed"] == 3 and "verl" in manifest["versions"]
     assert manifest["verifier"] == {"path": "pkg://tapo.rewards", "name": "compute_score"}
     assert (plan.out / "a" / "0.jsonl").exists() and (plan.out / "b" / "0.jsonl").exists()
@@ -126,7 +129,7 @@ def test_the_manifest_is_there_before_verl_starts_and_each_benchmark_has_its_fol
 
 
 def test_a_failure_names_the_log_and_leaves_the_manifest(tmp_path, model):
-    plan = plan_of(tmp_path, model, extra=["+fails=1"], python=fake_python(tmp_path, "+fails=1"))
+    plan = plan_of(tmp_path, model, overrides=["+fails=1"], python=fake_python(tmp_path, "+fails=1"))
     console = quiet()
     with pytest.raises(EvaluationFailed, match=r"aime24: ended with status 1; see .*logs/aime24/log"):
         run_evaluation(plan, console)
@@ -149,7 +152,8 @@ def test_shards_are_merged_by_verls_merger_and_complete_models_are_not(tmp_path,
         ]
     run_evaluation(plan, quiet())
     assert calls(tmp_path)[0][0][:2] == ["-m", "verl.model_merger"]
-    assert read_manifest(plan.out)["model"]["weights"] == {"model.safetensors": 4}
+    merged = tmp_path / "out" / "model"
+    assert read_manifest(plan.out)["model"]["fingerprint"] == fingerprint_of_model(merged)
     assert plan.merge_command() == []
     (actor / "huggingface" / "model.safetensors").write_text("1")
     assert resolve_checkpoint(str(actor), tmp_path).merge == ()
@@ -176,7 +180,7 @@ def test_hub_names_pass_and_missing_folders_do_not(tmp_path):
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [
-        ({"n": 0}, "--samples = 0 cannot work: needs an integer >= 1"),
+        ({"samples": 0}, "--samples = 0 cannot work: needs an integer >= 1"),
         ({"temperature": -1.0}, "--temperature = -1.0 cannot work"),
         ({"temperature": float("nan")}, "--temperature = nan cannot work"),
         ({"temperature": 0.0}, "--samples = 16 cannot work: needs 1 at --temperature 0"),
@@ -187,11 +191,11 @@ def test_hub_names_pass_and_missing_folders_do_not(tmp_path):
 )
 def test_sampling_out_of_range_is_refused(sampling, message):
     with pytest.raises(ValueError, match=message):
-        Sampling(**sampling)
+        SamplingProtocol(**sampling)
 
 
 def test_greedy_decoding_is_one_sample_without_sampling():
-    assert Sampling(n=1, temperature=0.0).describe()["do_sample"] is False
+    assert SamplingProtocol(samples=1, temperature=0.0).describe()["do_sample"] is False
 
 
 def test_benchmarks_that_cannot_be_told_apart_or_read_are_refused(tmp_path):
@@ -215,15 +219,23 @@ def test_benchmarks_that_cannot_be_told_apart_or_read_are_refused(tmp_path):
 def test_overrides_of_the_protocol_are_refused_and_of_the_reward_taken(tmp_path, model):
     key = "actor_rollout_ref.rollout.val_kwargs.temperature"
     with pytest.raises(ValueError, match=f"override = '\\+\\+{key}=0.6' cannot work"):
-        plan_of(tmp_path, model, extra=[f"++{key}=0.6"])
+        plan_of(tmp_path, model, overrides=[f"++{key}=0.6"])
     own = ["reward.custom_reward_function.path=mine.py", "reward.reward_manager.name=dapo"]
-    plan = plan_of(tmp_path, model, extra=own)
+    plan = plan_of(tmp_path, model, overrides=own)
     assert plan.manifest()["verifier"] == {"path": "mine.py"}
     assert not any("tapo" in argument for argument in plan.command(plan.benchmarks[0])[3:] if "reward" in argument)
 
 
+def test_manifests_tell_checkpoints_of_one_shape_apart(tmp_path, model):
+    before = plan_of(tmp_path, model).manifest()
+    assert plan_of(tmp_path, model).manifest() == before
+    (model / "model.safetensors").write_text("54321")
+    after = plan_of(tmp_path, model).manifest()
+    assert [key for key in before if before[key] != after[key]] == ["model"]
+
+
 def test_printed_commands_paste_into_a_shell(tmp_path, model):
-    plan, console = plan_of(tmp_path, model, extra=["+x='a b'"]), quiet()
+    plan, console = plan_of(tmp_path, model, overrides=["+x='a b'"]), quiet()
     print_commands(plan, console)
     assert shlex.split(console.file.getvalue()) == plan.command(plan.benchmarks[0])
 

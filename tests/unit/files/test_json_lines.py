@@ -43,6 +43,7 @@ def test_a_number_that_only_the_standard_library_reads(tmp_path):
     ("text", "sentence"),
     [
         ('{"a": 1}\n{"a"\n{"a": 2}\n', "line 2 is no JSON"),
+        ('{"a": 1}\n{"a', "line 2 is no JSON"),
         ('{"a": 1}\n[1]\n', "line 2: got list, needs a JSON object"),
         (b'{"a": "\xff"}\n{}\n', "line 1 is no JSON"),
     ],

@@ -15,8 +15,7 @@ from tapo.generation.first_look import QUERIES, FirstLook, NothingCorrect, say
 from tapo.generation.options import EngineOptions, RolloutOptions
 from tapo.generation.scoring import Judgement
 from tapo.terminal import harmless, shortened
-from tests.unit.construction.test_constructor import TEMPLATE
-from tests.unit.generation.test_run_rollouts import write_data
+from tests.stand_ins.queries import write_data
 
 
 def rollouts(number, scores=(0.0, 0.0), texts=("first", "second"), reasons=("length", "stop"), prompt="How many?"):
@@ -117,11 +116,10 @@ class WrongEngine:
 
 
 @pytest.fixture
-def command(byte_tokenizer, tmp_path, monkeypatch):
+def command(tokenizer, tmp_path, monkeypatch):
     """Runs `tapo rollout` with engines that answer as told; returns (output, engine or None, the exception)."""
-    byte_tokenizer.chat_template = TEMPLATE
     data = write_data(tmp_path / "data.parquet", [f"question {i}" for i in range(QUERIES + 20)])
-    monkeypatch.setattr("tapo.generation.run_rollouts.load_tokenizer", lambda model: byte_tokenizer)
+    monkeypatch.setattr("tapo.generation.run_rollouts.load_tokenizer", lambda model: tokenizer)
 
     def run(*options, correct_from=10**9):
         engines = []

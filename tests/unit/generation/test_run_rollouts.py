@@ -4,8 +4,6 @@ import asyncio
 import io
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -15,59 +13,20 @@ from tapo.cli import app
 from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
-from tapo.generation.engine import Sample, Sampling, derived_seed
+from tapo.generation.engine import Sampling, derived_seed
 from tapo.generation.options import EngineOptions, RolloutOptions, template_kwargs
 from tapo.generation.progress import Progress
 from tapo.generation.run_rollouts import rollout_fingerprint
 from tapo.generation.sampling import RolloutTask, sample_rollouts
 from tapo.generation.scoring import Reward, Scorer
-from tests.unit.construction.test_constructor import TEMPLATE
+from tests.stand_ins.queries import Engine, write_data
 
 FACTS = {"model": "m"}
-
-
-class Engine:
-    """Answers correctly with even seeds; fails at its `fails_at`-th call."""
-
-    def __init__(self, tokenizer, fails_at=None):
-        self.tokenizer, self.fails_at, self.calls = tokenizer, fails_at, []
-
-    async def sample(self, prompt_ids, sampling, *, n, seed):
-        self.calls.append((list(prompt_ids), seed))
-        if len(self.calls) == self.fails_at:
-            raise ConnectionError("gone")
-        await asyncio.sleep(0)
-        text = rf"\boxed{{{7 if seed % 2 == 0 else 8}}}"
-        ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
-        return [Sample(ids, "stop"), *[Sample(ids[:-1], "length")] * (n - 1)]
-
-    async def close(self):
-        pass
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
 
 
 @pytest.fixture
 def data(tmp_path):
     return write_data(tmp_path / "data.parquet", [f"question {i}" for i in range(7)])
-
-
-def write_data(path, questions):
-    rows = [
-        {
-            "data_source": "test",
-            "prompt": [{"role": "user", "content": question}],
-            "reward_model": {"style": "rule", "ground_truth": "7"},
-            "extra_info": {"index": f"q{i}"},
-        }
-        for i, question in enumerate(questions)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
 
 
 def options(data, **changes):

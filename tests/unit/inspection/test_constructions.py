@@ -4,15 +4,15 @@ import pytest
 
 from tapo.inspection.chart import line_chart, ticks
 from tapo.inspection.constructions import (
+    ConstructionFilter,
     Entry,
     TrainedRows,
-    Wanted,
     parse_steps,
     read_constructions,
     spread_over_steps,
 )
-from tapo.records import Place
-from tests.unit.dumps import construction, trained, write_dump
+from tapo.records import TrainedRecord
+from tests.stand_ins.dumps import construction, construction_record, trained, write_dump
 
 
 def test_the_funnel_counts_what_each_construction_reached(tmp_path):
@@ -30,20 +30,20 @@ def test_the_funnel_counts_what_each_construction_reached(tmp_path):
     }
     assert found.reasons == {"leak": 1, "bad_format": 1, "wrong_answer": 1}
     assert [path.name for path in found.unfinished] == ["constructions-host-1.jsonl"]
-    assert read_constructions(tmp_path, threshold=0.2).funnel[2]["correct"] == 2
+    assert read_constructions(tmp_path, reward_threshold=0.2).funnel[2]["correct"] == 2
 
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(), "dabc"),
-        (Wanted(outcome="trained"), "dbc"),
-        (Wanted(outcome="rejected"), "a"),
-        (Wanted(reason="leak"), "a"),
-        (Wanted(reason="too_long"), ""),
-        (Wanted(right=True), "db"),
-        (Wanted(steps=(2, 3)), "ab"),
-        (Wanted(steps=(1, 3), outcome="trained", right=True), "db"),
+        (ConstructionFilter(), "dabc"),
+        (ConstructionFilter(outcome="trained"), "dbc"),
+        (ConstructionFilter(outcome="rejected"), "a"),
+        (ConstructionFilter(reason="leak"), "a"),
+        (ConstructionFilter(reason="too_long"), ""),
+        (ConstructionFilter(correct=True), "db"),
+        (ConstructionFilter(steps=(2, 3)), "ab"),
+        (ConstructionFilter(steps=(1, 3), outcome="trained", correct=True), "db"),
     ],
 )
 def test_filters_combine_and_keep_the_order_of_steps(tmp_path, wanted, expected):
@@ -55,16 +55,17 @@ def test_filters_combine_and_keep_the_order_of_steps(tmp_path, wanted, expected)
     ]
     found = read_constructions(write_dump(tmp_path, records))
     assert "".join(entry.key[0] for entry in found.chosen(wanted)) == expected
-    assert [found.load(entry) for entry in found.chosen(Wanted(reason="leak"))] == records[:1]
+    [leak] = found.chosen(ConstructionFilter(reason="leak"))
+    assert found.load(leak) == construction_record(2, "a", outcome="leak")
 
 
 def test_a_filter_that_cannot_work_is_named_with_what_is_allowed():
     with pytest.raises(ValueError, match=r"outcome = 'kept' .* allowed are trained, rejected, all"):
-        Wanted(outcome="kept")
+        ConstructionFilter(outcome="kept")
     with pytest.raises(ValueError, match=r"reason = 'leek' .* allowed are bad_format, .*, leak, .*, wrong_answer"):
-        Wanted(reason="leek")
+        ConstructionFilter(reason="leek")
     with pytest.raises(ValueError, match=r"reason = 'leak' .* outcome = 'trained': allowed is rejected"):
-        Wanted(outcome="trained", reason="leak")
+        ConstructionFilter(outcome="trained", reason="leak")
 
 
 def test_steps_are_one_or_a_range():
@@ -89,19 +90,19 @@ def test_trained_rows_join_by_key_and_only_where_it_is_unambiguous(tmp_path):
     rows = [trained(name) for name in ("a", "b", "b", "c", "e")] + [trained("d", constructed=False)]
     found = read_constructions(write_dump(tmp_path, records, rows))
     joined = TrainedRows(tmp_path, found.entries)
-    assert [joined.of(entry) for entry in found.entries] == [trained("a"), None, None, None, None, None]
+    rows = [joined.of(entry) for entry in found.entries]
+    assert rows == [TrainedRecord(**trained("a")), None, None, None, None, None]
     assert joined.ambiguous == {"b_ref_8_0", "c_ref_8_0"}
 
 
 def test_a_constructed_row_without_weights_is_named(tmp_path):
-    found = read_constructions(write_dump(tmp_path, [construction()], [trained(weights=3)]))
-    with pytest.raises(ValueError, match=r"trained-host-1\.jsonl, line 1: field 'weights' is 3, allowed is a list"):
+    found = read_constructions(write_dump(tmp_path, [construction()], [trained(weights=None)]))
+    with pytest.raises(ValueError, match=r"trained-host-1\.jsonl, line 1: field 'weights' is None, allowed is a list"):
         TrainedRows(tmp_path, found.entries).of(found.entries[0])
 
 
 def entries(counts):
-    place = Place(None, 0, 0)
-    return [Entry(place, step, f"{step}-{i}", "trained", True) for step, n in counts.items() for i in range(n)]
+    return [Entry(None, step, f"{step}-{i}", "trained", True) for step, n in counts.items() for i in range(n)]
 
 
 @pytest.mark.parametrize(

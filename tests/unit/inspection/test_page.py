@@ -9,9 +9,9 @@ import re
 import pytest
 from rich.console import Console
 
-from tapo.inspection.constructions import Wanted
+from tapo.inspection.constructions import ConstructionFilter
 from tapo.inspection.page import print_report, units, write_page
-from tests.unit.dumps import construction, trained, write_dump
+from tests.stand_ins.dumps import construction, trained, write_dump
 
 HOSTILE = "</script><script>alert(1)</script> & <!--"
 
@@ -33,7 +33,7 @@ def test_a_trajectory_is_on_the_page_with_its_weights(tmp_path):
     assert (report.shown, report.fitting, report.total, report.unshaded) == (1, 1, 1, 0)
     assert report.size == (tmp_path / "new" / "page.html").stat().st_size
     [line], [text] = contents(tmp_path / "new" / "page.html")
-    assert line == {"step": 1, "outcome": "trained", "reward": 1.0, "right": True, "kept": 2, "excerpt": "Q"}
+    assert line == {"step": 1, "outcome": "trained", "reward": 1.0, "correct": True, "kept": 2, "excerpt": "Q"}
     assert text["wrong"][: text["prefixUnits"]] == "P1 "
     assert (text["reflection"], text["correction"], text["analysis"], text["answer"]) == (
         "R1 ",
@@ -76,7 +76,9 @@ def test_more_than_the_limit_are_thinned_out_and_the_page_and_the_terminal_say_s
     write_dump(tmp_path, records, end='{"st')
     pages = []
     for seed in (0, 0, 1):
-        report = write_page(tmp_path, tmp_path / "page.html", wanted=Wanted(outcome="trained"), limit=6, seed=seed)
+        report = write_page(
+            tmp_path, tmp_path / "page.html", wanted=ConstructionFilter(outcome="trained"), limit=6, seed=seed
+        )
         pages.append(contents(tmp_path / "page.html"))
     assert (report.shown, report.fitting, report.total) == (6, 15, 16)
     assert [line["step"] for line in pages[0][0]] == [1, 1, 2, 2, 3, 3]
@@ -114,7 +116,7 @@ def test_numbers_that_json_does_not_know_are_shown_as_they_are(tmp_path):
     record = construction(reward=float("nan"), query=[{"type": "text", "text": "Q"}])
     write_page(write_dump(tmp_path, [record], [trained(advantage=float("inf"))]), tmp_path / "page.html")
     [line], [text] = contents(tmp_path / "page.html")
-    assert (line["reward"], line["right"], text["advantage"]) == ("nan", False, "inf")
+    assert (line["reward"], line["correct"], text["advantage"]) == ("nan", False, "inf")
     assert text["query"] == '[{"type": "text", "text": "Q"}]'
 
 

@@ -9,24 +9,14 @@ import pytest
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
 from tapo.config import TapoConfig
-from tapo.rollout.construction import Constructor, Limits
+from tapo.records import ConstructionRecord
+from tapo.rollout.construction import GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge
 from tapo.rollout.report import GroupReport
+from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
 
-WRONG = "Step 1: 28*3=84\nStep 2: 84-39=55\n\\boxed{55}"
-RIGHT = "Step 1: 28*3=84\nStep 2: 84-39=45\n\\boxed{45}"
-RECONSTRUCTION = "Step 1: 28*3=84\nStep 2: 84-39=55\nWait, 84-39 is not 55.\nStep 2: 84-39=45\n\\boxed{45}"
-ANSWER = f"<analysis>Step 2.</analysis>\n<reconstruction>\n{RECONSTRUCTION}\n</reconstruction>"
-TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
-QUERY = [{"role": "user", "content": "28*3-39?"}]
 JUDGE = Judge(threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
 BY_ACC = replace(JUDGE, correct_key="acc")
-
-
-@pytest.fixture
-def tokenizer(byte_tokenizer):
-    byte_tokenizer.chat_template = TEMPLATE
-    return byte_tokenizer
 
 
 def rollout(tokenizer, text, reward, acc=0):
@@ -77,37 +67,49 @@ def constructor(tokenizer, engine, reward=1.0, acc=True, max_model_len=4096, **o
         output.reward_score = reward
         output.extra_fields["reward_extra_info"] = {"acc": acc}
 
-    return Constructor(
+    return GroupConstructor(
         TapoConfig.from_mapping({"construction": {"timeout_s": 0.5}, **options}),
         tokenizer,
         generate=engine.generate,
         score=score,
-        limits=Limits(response_length=400, max_model_len=max_model_len, max_tokens=300),
+        budget=TokenBudget(response_length=400, max_model_len=max_model_len, answer=300),
         chat_template_kwargs={},
     )
 
 
-def run(builder, group):
-    """(attempts, report) of all the group's candidates."""
+async def publish(construction):
+    assert construction.output.reward_score is not None
+
+
+def run(builder, group, publish=publish):
+    """(constructions, report) of all the group's candidates."""
 
     async def construct():
-        report = GroupReport()
         pairs = builder.candidates(group, step=7)
-        attempts = await asyncio.gather(
-            *(builder.attempt(group, *pair, f"uid_ref_{j}", report) for j, pair in enumerate(pairs))
+        return await asyncio.gather(
+            *(builder.construct(group, *pair, f"uid_ref_{j}", publish) for j, pair in enumerate(pairs))
         )
-        return attempts, report
 
-    return asyncio.run(construct())
+    constructions, report = asyncio.run(construct()), GroupReport()
+    for construction in constructions:
+        full = builder.config.reconstruction == "full"
+        report.count(
+            ConstructionRecord.of(construction.attempt, step=7, uid="uid", key=construction.name, keep_prefix=not full)
+        )
+    return constructions, report
+
+
+def outcomes(constructions):
+    return [construction.attempt.outcome for construction in constructions]
 
 
 def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
     engine = Engine(tokenizer)
-    attempts, report = run(constructor(tokenizer, engine), settled_group(tokenizer))
-    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
-    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4}
+    built, report = run(constructor(tokenizer, engine), settled_group(tokenizer))
+    assert outcomes(built) == ["trained"] * 4
+    assert report.funnel == {"attempted": 4, "parsed": 4, "spliced": 4, "correct": 4, "trained": 4}
     assert not report.rejected
-    output, source = attempts[0].output, attempts[0].wrong.output
+    output, source = built[0].output, built[0].wrong.output
     assert tokenizer.decode(output.response_ids, skip_special_tokens=True) == RECONSTRUCTION
     assert output.model_fields_set == source.model_fields_set
     assert output.prompt_ids == source.prompt_ids
@@ -125,16 +127,13 @@ def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):
     for settled in group.rollouts:
         if settled.output.reward_score == 1.0:
             settled.output.response_ids[-1] = end
-    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
-    assert {attempt.output.response_ids[-1] for attempt in attempts} == {end}
-
-
-SILENT = ANSWER.replace("Wait, 84-39 is not 55.\nStep 2: 84-39=45\n", "So the subtraction leaves forty-five of them.\n")
+    built, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert {one.output.response_ids[-1] for one in built} == {end}
 
 
 def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one_is_required(tokenizer):
-    attempts, report = run(constructor(tokenizer, Engine(tokenizer, SILENT)), settled_group(tokenizer))
-    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and report.without_reflection == 4
+    built, report = run(constructor(tokenizer, Engine(tokenizer, SILENT)), settled_group(tokenizer))
+    assert outcomes(built) == ["trained"] * 4 and report.without_reflection == 4
     required = {"require_reflection": True, "timeout_s": 0.5}
     _, report = run(constructor(tokenizer, Engine(tokenizer, SILENT), construction=required), settled_group(tokenizer))
     assert report.rejected == {"no_reflection": 4} and report.without_reflection == 0
@@ -152,8 +151,8 @@ def test_thinking_is_read_over_and_said_once(tokenizer, caplog):
     engine = Engine(tokenizer, f"<think>I write <analysis> and <reconstruction>.</think>{ANSWER}")
     builder = constructor(tokenizer, engine)
     for _ in range(2):
-        attempts, _ = run(builder, settled_group(tokenizer))
-        assert [attempt.outcome for attempt in attempts] == ["trained"] * 4
+        built, _ = run(builder, settled_group(tokenizer))
+        assert outcomes(built) == ["trained"] * 4
     assert [record.message for record in caplog.records if "thinks before" in record.message] == [
         record.message for record in caplog.records
     ]
@@ -181,10 +180,20 @@ def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_tempe
     ],
 )
 def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, answer, outcome):
-    attempts, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
-    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    built, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
+    assert outcomes(built) == [outcome] * 4
     assert report.rejected == {outcome: 4}
     assert report.funnel["correct"] == 0 and report.funnel["attempted"] == 4
+
+
+def test_a_row_that_cannot_be_published_is_dropped_alone(tokenizer):
+    async def fails_once(construction):
+        if construction.name == "uid_ref_1":
+            raise ConnectionError("no storage")
+
+    built, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer), fails_once)
+    assert outcomes(built) == ["trained", "error", "trained", "trained"]
+    assert report.rejected == {"error": 1} and report.funnel["correct"] == 4 and report.funnel["trained"] == 3
 
 
 def test_an_answer_gets_what_room_the_engine_has_and_a_prompt_without_any_is_never_sent(tokenizer):
@@ -213,16 +222,16 @@ def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokeni
 )
 def test_failed_constructions_are_trained_as_negatives_unless_contrast_is_none(tokenizer, contrast, outcome):
     builder = constructor(tokenizer, Engine(tokenizer), reward=0.0, contrast=contrast)
-    attempts, report = run(builder, settled_group(tokenizer))
-    assert [attempt.outcome for attempt in attempts] == [outcome] * 4
+    built, report = run(builder, settled_group(tokenizer))
+    assert outcomes(built) == [outcome] * 4
     assert report.funnel["correct"] == 0
 
 
 def test_the_full_reconstruction_goes_through_the_same_code(tokenizer):
     engine = Engine(tokenizer, f"<analysis>a</analysis><reconstruction>{RIGHT}</reconstruction>")
     builder = constructor(tokenizer, engine, reconstruction="full")
-    attempts, _ = run(builder, settled_group(tokenizer))
-    assert attempts[0].spliced.prefix_length == 0 and attempts[0].spliced.text == RIGHT
+    built, _ = run(builder, settled_group(tokenizer))
+    assert built[0].attempt.spliced.prefix_length == 0 and built[0].attempt.spliced.text == RIGHT
 
 
 def test_a_rerun_picks_the_same_whatever_order_sessions_settle_in(tokenizer):
@@ -263,8 +272,8 @@ def test_a_session_that_is_left_alone_keeps_its_siblings_from_nothing(tokenizer)
     group = settled_group(tokenizer)
     output = rollout(tokenizer, WRONG, 0.0)
     group.add(6, [output, output], {})
-    attempts, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
-    assert [attempt.outcome for attempt in attempts] == ["trained"] * 4 and group.left_alone == {"multi_output": 1}
+    built, _ = run(constructor(tokenizer, Engine(tokenizer)), group)
+    assert outcomes(built) == ["trained"] * 4 and group.left_alone == {"multi_output": 1}
 
 
 def test_with_a_correct_key_correctness_is_its_value_and_not_the_reward(tokenizer):
@@ -282,9 +291,10 @@ def test_constructed_rows_are_judged_by_the_correct_key_too(tokenizer, acc, outc
     group.add(0, rollout(tokenizer, WRONG, 0.9, acc=0), {"raw_prompt": QUERY})
     group.add(1, rollout(tokenizer, RIGHT, 0.3, acc=1), {"raw_prompt": QUERY})
     builder = constructor(tokenizer, Engine(tokenizer), reward=0.1, acc=acc, correct_key="acc", contrast="none")
-    [attempt], report = run(builder, group)
-    assert (attempt.outcome, attempt.is_correct, report.funnel["correct"]) == (outcome, is_correct, int(is_correct))
-    assert attempt.output.reward_score == 0.1
+    [built], report = run(builder, group)
+    assert (built.attempt.outcome, built.attempt.is_correct) == (outcome, is_correct)
+    assert report.funnel["correct"] == int(is_correct)
+    assert built.output.reward_score == 0.1
 
 
 def test_a_session_without_the_correct_key_says_what_its_reward_holds(tokenizer):

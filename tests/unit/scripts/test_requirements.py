@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.unit.imports import PACKAGE, imports_of
+from tests.stand_ins.sources import PACKAGE, imports_of
 
 ROOT = Path(__file__).parents[3]
 OPTIONAL = {"vllm"}

@@ -12,8 +12,7 @@ from tapo.core.groups import REF_TAG
 from tapo.run import prepare_run
 from tapo.trainer import table, trainers
 from tapo.trainer.metrics import row_values
-from tests.unit.test_conf import MODEL, composed
-from tests.unit.trainer.test_trainers import Trainer
+from tests.stand_ins.trainer import MODEL, Trainer, composed
 
 PREFIX, NEW, WRONG_TAIL = "1+1=3", "\nWait, no.\n1+1=2", "\nso 3"
 

@@ -10,82 +10,14 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-from tapo.config import ConfigError, TapoConfig
+from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
-from tapo.records import JsonLines
 from tapo.rollout.report import GroupReport
 from tapo.trainer import trainers
 from tapo.trainer.actor import MINI_BATCH_FIELD, REF_TOTALS_FIELD
 from tapo.trainer.loss import LAMBDA_FIELD, RefTotals
-from tapo.trainer.trainers import TapoTrainer, TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
-
-
-class Base:
-    """Stands in for verl's trainer."""
-
-    def __init__(self):
-        self.seen = {}
-
-    def _note(self, stage, batch, metrics):
-        self.seen.setdefault(stage, []).append(list(batch.keys))
-        metrics[stage] = len(batch)
-        return batch
-
-    def _balance_batch(self, batch, metrics, logging_prefix="global_seqlen", keep_minibatch=False):
-        return self._note("balance", batch, metrics)
-
-    def _compute_old_log_prob(self, batch, metrics):
-        return self._note("old_log_prob", batch, metrics)
-
-    def _compute_advantage(self, batch, metrics):
-        self.seen["estimator"] = self.config.algorithm.adv_estimator
-        return self._note("advantage", batch, metrics)
-
-    def _update_actor(self, batch, metrics):
-        self.seen["extra_info"] = dict(batch.extra_info)
-        return self._note("update", batch, metrics)
-
-    def _compute_metrics(self, batch, metrics, timing_raw, global_steps, epoch):
-        self._note("metrics", batch, metrics)
-
-
-class Trainer(TapoTrainer, Base):
-    def __init__(self, micro_batch=None, **options):
-        Base.__init__(self)
-        self.tapo = TapoConfig.from_mapping(options)
-        self._ref_steps, self._trained_dump, self.global_steps = [], JsonLines(None, ""), 1
-        self.use_reference_policy = self._warned_of_nothing = False
-        self.tokenizer = SimpleNamespace(eos_token_id=0)
-        self.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0, 1]})
-        self.config = OmegaConf.create(
-            {
-                "algorithm": {"adv_estimator": "tapo", "use_kl_in_reward": False, "norm_adv_by_std_in_grpo": True},
-                "trainer": {"critic_warmup": 0},
-                "actor_rollout_ref": {
-                    "actor": {
-                        "ppo_mini_batch_size": 1,
-                        "use_dynamic_bsz": micro_batch is None,
-                        "ppo_micro_batch_size_per_gpu": micro_batch,
-                    },
-                    "rollout": {"n": 4, "log_prob_use_dynamic_bsz": True, "log_prob_micro_batch_size_per_gpu": None},
-                    "ref": {},
-                },
-            }
-        )
-
-
-def rollout_key(i, index=0):
-    return f"u{i // 4}_{i % 4}_{index}"
-
-
-def batch_of(n_rollouts=8, n_refs=0, **tag):
-    keys = [rollout_key(i) for i in range(n_rollouts)] + [f"u0_ref_{4 + j}_0" for j in range(n_refs)]
-    tags = [{"seq_len": 10, "response_len": 6, **tag} for _ in range(n_rollouts)]
-    tags += [
-        {"seq_len": 10 + j, "response_len": 6 + j, REF_TAG: {"source_key": "u0_0_0", "prefix_length": 1}}
-        for j in range(n_refs)
-    ]
-    return KVBatchMeta(partition_id="train", keys=keys, tags=tags, extra_info={"temperature": 1.0})
+from tapo.trainer.trainers import TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
+from tests.stand_ins.trainer import Trainer, batch_of
 
 
 @pytest.fixture
@@ -240,67 +172,70 @@ def test_a_run_in_which_no_reward_has_the_correct_key_stops_and_says_what_there_
     assert len(caplog.records) == 1 and "constructs nothing: every group is left alone, for multi_turn" in caplog.text
 
 
+STORED = {
+    "u0_ref_4_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-1.0, -9.0], "entropy": [1.0, 0.0], "mask": [1, 1]},
+    "u0_ref_5_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-0.5], "entropy": [0.5], "mask": [1]},
+    "u0_ref_6_0": {"uid": "pad", "reward": 0.0, "log_probs": [0.0], "entropy": [0.0], "mask": [0]},
+}
+ROLLOUT = {"uid": "u0", "reward": 0.0, "log_probs": [0.0], "entropy": [0.0], "mask": [1]}
+
+
 def nested(rows):
     return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
 
 
-def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_token(monkeypatch):
-    store = {
-        "u0_ref_4_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-1.0, -9.0], "entropy": [1.0, 0.0]},
-        "u0_ref_5_0": {"uid": "u0_ref", "reward": 1.0, "log_probs": [-0.5], "entropy": [0.5]},
-        "u0_ref_6_0": {"uid": "pad", "reward": 0.0, "log_probs": [0.0], "entropy": [0.0], "mask": 0},
+def stored_fields(keys, partition_id, select_fields):
+    """What TransferQueue holds of constructed rows and rollouts."""
+    rows = [STORED.get(key, ROLLOUT) for key in keys]
+    fields = {
+        "rm_scores": nested([[0.0] * (len(row["mask"]) - 1) + [row["reward"]] for row in rows]),
+        "response_mask": nested([row["mask"] for row in rows]),
+        "old_log_probs": nested([row["log_probs"] for row in rows]),
+        "entropy": nested([row["entropy"] for row in rows]),
     }
+    data = TensorDict({name: fields[name] for name in select_fields if name in fields}, batch_size=[len(keys)])
+    if "uid" in select_fields:
+        trainers.tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
+    return data
+
+
+@pytest.fixture
+def contrasted(monkeypatch):
+    """(trainer, batch, fields written) with eight rollouts, two constructed rows and one that is padding."""
     written = {}
-
-    def get(keys, partition_id, select_fields):
-        rows = [store.get(key, {"reward": 0.0, "log_probs": [0.0]}) for key in keys]
-        lengths = [len(row["log_probs"]) for row in rows]
-        fields = {
-            "rm_scores": nested([[0.0] * (n - 1) + [row["reward"]] for n, row in zip(lengths, rows, strict=True)])
-        }
-        if "uid" in select_fields:
-            fields |= {
-                "response_mask": nested([[row.get("mask", 1)] * n for n, row in zip(lengths, rows, strict=True)]),
-                "old_log_probs": nested([row["log_probs"] for row in rows]),
-                "entropy": nested([row["entropy"] for row in rows]),
-            }
-        data = TensorDict(fields, batch_size=[len(keys)])
-        if "uid" in select_fields:
-            trainers.tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
-        return data
-
-    monkeypatch.setattr(trainers.transfer, "read_fields", get)
+    monkeypatch.setattr(trainers.transfer, "read_fields", stored_fields)
     monkeypatch.setattr(trainers.transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
-    refs = batch_of(n_refs=3)
-    refs.tags[-1] = {**refs.tags[-1], "is_padding": True}
+    batch = batch_of(n_refs=3)
+    batch.tags[-1] = {**batch.tags[-1], "is_padding": True}
     trainer = Trainer()
-    trainer._compute_advantage(refs, {})
+    trainer._compute_advantage(batch, {})
+    return trainer, batch, written
 
+
+def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_token(contrasted):
+    _, _, written = contrasted
     # rewards (1, 1) against sources (0, 0): mean 0.5, std sqrt(1/3)
     advantage = 0.5 / (3**-0.5 + 1e-6)
-    rows = [row.tolist() for row in written["advantages"].unbind()]
-    assert rows[0] == pytest.approx([advantage, 0.01 * advantage], rel=1e-4)
-    assert rows[1] == pytest.approx([advantage], rel=1e-4)
-    assert rows[2] == [0.0]
-    assert trainer.seen["advantage"] == [batch_of().keys]
+    first, second, padding = (row.tolist() for row in written["advantages"].unbind())
+    assert first == pytest.approx([advantage, 0.01 * advantage], rel=1e-4)
+    assert second == pytest.approx([advantage], rel=1e-4) and padding == [0.0]
 
+
+def test_the_advantages_of_rollouts_are_verls_own(contrasted):
+    trainer, _, _ = contrasted
+    assert trainer.seen["advantage"] == [batch_of().keys] and trainer.seen["estimator"] == "tapo"
+
+
+def metrics_of(trainer, batch):
     metrics = {}
-    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3)
-    report.funnel.update(attempted=4, parsed=3, spliced=2, correct=2, trained=2)
-    report.rejected.update(bad_format=1, leak=1)
-    refs.tags[0][REPORT_TAG] = report.to_tag()
-    refs.tags[1] |= {REPORT_TAG: report.to_tag(), "is_padding": True}
-    trainer._compute_metrics(refs, metrics, {}, 1, 0)
+    trainer._compute_metrics(batch, metrics, {}, 1, 0)
+    return metrics
+
+
+def test_the_metrics_of_a_step_average_over_its_constructed_rows_and_their_tokens(contrasted):
+    trainer, batch, _ = contrasted
+    metrics = metrics_of(trainer, batch)
     expected = {
-        "tapo/groups/total": 1,
-        "tapo/groups/eligible": 1,
-        "tapo/construct/attempted": 4,
-        "tapo/construct/trained": 2,
-        "tapo/construct/rejected/leak": 1,
-        "tapo/construct/rejected/too_long": 0,
-        "tapo/construct/prefix_fraction/mean": 0.25,
-        "tapo/construct/without_reflection": 3,
-        "tapo/tokens/construct_generated": 50,
         "tapo/tokens/construct_trained": 3,
         "tapo/ref/dead_groups": 0,
         "tapo/ref/reward/mean": 1.0,
@@ -312,4 +247,31 @@ def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_toke
         "tapo/ots/weight/correction/mean": pytest.approx(0.01),
     }
     assert {key: metrics[key] for key in expected} == expected
-    assert trainer._ref_steps == []
+
+
+def test_the_reports_of_groups_are_added_up_once_each_whatever_padding_copies_of_them(contrasted):
+    trainer, batch, _ = contrasted
+    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3)
+    report.funnel.update(attempted=4, parsed=3, spliced=2, correct=2, trained=2)
+    report.rejected.update(bad_format=1, leak=1)
+    batch.tags[0][REPORT_TAG] = report.to_tag()
+    batch.tags[1] |= {REPORT_TAG: report.to_tag(), "is_padding": True}
+    metrics = metrics_of(trainer, batch)
+    expected = {
+        "tapo/groups/total": 1,
+        "tapo/groups/eligible": 1,
+        "tapo/construct/attempted": 4,
+        "tapo/construct/trained": 2,
+        "tapo/construct/rejected/leak": 1,
+        "tapo/construct/rejected/too_long": 0,
+        "tapo/construct/prefix_fraction/mean": 0.25,
+        "tapo/construct/without_reflection": 3,
+        "tapo/tokens/construct_generated": 50,
+    }
+    assert {key: metrics[key] for key in expected} == expected
+
+
+def test_a_step_forgets_the_constructed_rows_of_the_one_before(contrasted):
+    trainer, batch, _ = contrasted
+    metrics_of(trainer, batch)
+    assert "tapo/ref/reward/mean" not in metrics_of(trainer, batch_of())

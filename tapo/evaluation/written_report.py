@@ -1,0 +1,105 @@
+"""A report as Markdown, JSON and plots."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tapo.evaluation.bootstrap import Estimate
+from tapo.evaluation.comparison import Change, Comparison
+from tapo.evaluation.plots import write_plots
+from tapo.evaluation.render import tables
+from tapo.evaluation.report import Report, RunReport
+from tapo.evaluation.step_report import StepReport
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write `report.md`, `report.json` and the plots; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown, data = folder / "report.md", folder / "report.json"
+    data.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    plots = write_plots(report, folder)
+    pictures = "\n".join(f"![{file.stem}]({file.name})" for file in plots if file.suffix == ".png")
+    markdown.write_text(f"{to_markdown(report)}\n{pictures}\n", encoding="utf-8")
+    return [markdown, data, *plots]
+
+
+def to_markdown(report: Report) -> str:
+    """GitHub-flavoured, with the protocol at its end."""
+    parts = ["# Evaluation report", ""]
+    parts += [f"{comparison.sentence}\n" for comparison in report.comparisons]
+    for title, header, rows in tables(report):
+        parts += [f"## {title}", "", _markdown_row(header), "|" + " --- |" * len(header)]
+        parts += [*(_markdown_row(row) for row in rows), ""]
+    if report.notes:
+        parts += ["## Notes", "", *(f"- {note}" for note in report.notes), ""]
+    protocol = json.dumps(_manifest(report), indent=2, ensure_ascii=False)
+    return "\n".join([*parts, "## Manifest", "", "```json", protocol, "```", ""])
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Plain containers: rates as fractions, None where undefined."""
+    return {
+        "schema": 1,
+        "manifest": _manifest(report),
+        "runs": {
+            run.name: {name: _by_step(steps, _figures) for name, steps in run.benchmarks.items()} for run in report.runs
+        },
+        "changes": {run.name: {name: _change(change) for name, change in run.changes.items()} for run in report.runs},
+        "comparisons": [_comparison(comparison) for comparison in report.comparisons],
+        "constructions": {run.name: asdict(run.funnel) for run in report.runs if run.funnel},
+        "notes": report.notes,
+    }
+
+
+def _manifest(report: Report) -> dict[str, Any]:
+    return report.protocol | {"runs": {run.name: _provenance(run) for run in report.runs}}
+
+
+def _provenance(run: RunReport) -> dict[str, Any]:
+    dumps = {name: _by_step(steps, _source) for name, steps in run.benchmarks.items()}
+    return {"folder": run.path, "evaluation": run.manifest, "dumps": dumps}
+
+
+def _by_step(steps: Mapping[int, StepReport], part: Callable[[StepReport], dict[str, Any]]) -> dict[str, Any]:
+    return {str(step): part(one) for step, one in steps.items()}
+
+
+def _source(step: StepReport) -> dict[str, Any]:
+    return {"file": step.file, "sha256": step.sha256, "fields": step.fields}
+
+
+def _figures(step: StepReport) -> dict[str, Any]:
+    return {
+        "problems": step.problems,
+        "samples": step.samples,
+        "length_unit": step.length_unit,
+        "figures": {name: asdict(value) for name, value in step.estimates.items()},
+        "reflection_counts": step.counts,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    accuracy = _difference(change.accuracy)
+    return {"steps": list(change.steps), "shared_problems": change.shared, "accuracy": accuracy}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "benchmark": comparison.benchmark,
+        "first": comparison.runs[0],
+        "second": comparison.runs[1],
+        "steps": list(comparison.steps),
+        "shared_problems": comparison.shared,
+        "second_minus_first": {name: _difference(value) for name, value in comparison.differences.items()},
+        "sentence": comparison.sentence,
+    }
+
+
+def _difference(value: Estimate) -> dict[str, Any]:
+    return asdict(value) | {"within_noise": not value.beyond_noise}

@@ -1,0 +1,45 @@
+import io
+import json
+import sys
+
+import pytest
+from rich.console import Console
+
+from tapo import training_progress
+from tapo.training_progress import describe, run_showing_progress
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(training_progress, "POLL_S", 0.02)
+
+
+def test_a_loss_that_is_no_number_is_left_out_of_the_line():
+    assert describe({"train/loss": 0.5, "val/loss": None}) == "loss 0.500"
+
+
+def test_a_command_shows_its_steps_and_a_failure_its_log(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    line = json.dumps({"step": 1, "data": {"critic/score/mean": 0.25}})
+    script = f"print('the reason'); open({str(metrics)!r}, 'w').write({line!r} + chr(10)); raise SystemExit(3)"
+    out = Console(file=io.StringIO(), width=160)
+    assert run_showing_progress(tmp_path, 2, "run", [sys.executable, "-c", script], out) == 3
+    text = out.file.getvalue()
+    assert "run: step 1 of 2, reward 0.250" in text
+    assert "the reason" in text and "status 3" in text
+
+
+def test_a_line_that_is_still_being_written_is_shown_once_when_it_is_whole(tmp_path):
+    line = json.dumps({"step": 1, "data": {"critic/score/mean": 0.25}})
+    script = f"""
+import time
+with open({str(tmp_path / "metrics.jsonl")!r}, "w") as file:
+    for part in ({line[:9]!r}, {line[9:]!r}, chr(10), {line.replace("1", "2", 1)!r} + chr(10)):
+        file.write(part)
+        file.flush()
+        time.sleep(0.1)
+"""
+    out = Console(file=io.StringIO(), width=160)
+    assert run_showing_progress(tmp_path, 2, "run", [sys.executable, "-c", script], out) == 0
+    shown = [text for text in out.file.getvalue().splitlines() if "of 2" in text]
+    assert shown == ["run: step 1 of 2, reward 0.250", "run: step 2 of 2, reward 0.250"]
