@@ -7,7 +7,7 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
-from tapo.core.reconstruction import MIN_PREFIX_SHARE
+from tapo.core.defaults import MIN_PREFIX_SHARE
 from tapo.data.options import CorrectOptions
 from tapo.generation.engine import Sampling
 from tapo.generation.options import EngineOptions, RewardOptions

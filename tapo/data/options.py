@@ -7,7 +7,7 @@ import typer
 from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
-from tapo.core.selection import REWARD_THRESHOLD
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.data.instruction import BOXED_INSTRUCTION, instruction_of
 from tapo.data.known_datasets import known_dataset
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, Options

@@ -11,7 +11,7 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
-from tapo.core.selection import REWARD_THRESHOLD
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.data.options import Band, FilterOptions
 from tapo.data.queries import QueryFiles, copy_queries
 from tapo.data.query import Keys, Query
