@@ -88,7 +88,7 @@ class Options(BaseModel):
             the key as the class itself names it, or "" in a validator of one field, any other ValueError as it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True)
 
     panel: ClassVar[str | None] = None
     """Heading of the class's own options in the help of a command."""
