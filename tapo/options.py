@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import (
@@ -190,6 +190,8 @@ def type_name(annotation: Any) -> str:
     plain = _plain(annotation)
     if get_origin(plain) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(plain)))
+    if get_origin(plain) is Literal:
+        return " | ".join(map(str, get_args(plain)))
     return "None" if plain is type(None) else getattr(plain, "__name__", str(plain))
 
 
