@@ -69,7 +69,7 @@ def append(folder: Path, queries: int) -> dict[str, float]:
         before, cpu_before = time.perf_counter(), time.process_time()
         store.append(rows)
         seconds, cpu = seconds + time.perf_counter() - before, cpu + time.process_time() - cpu_before
-        size += sum(row.size for row in rows)
+        size += RolloutStore.to_table(rows).nbytes
     return {"seconds": seconds, "cpu": cpu, "size": size}
 
 

@@ -48,14 +48,6 @@ class QueryConstructions(BaseModel):
         """The attempt that is trained."""
         return self.attempts[-1] if self.outcome == KEPT else None
 
-    @property
-    def size(self) -> int:
-        """Characters that dominate its size in memory."""
-        texts = [message["content"] for message in self.prompt] + [self.plain]
-        for attempt in self.attempts:
-            texts += [attempt.wrong, attempt.correct, attempt.answer, attempt.trajectory]
-        return sum(map(len, texts))
-
 
 SCHEMA = pa.schema(
     [

@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,7 @@ class ClosestProblem:
 
     def record(self, index: str, question: str) -> dict[str, Any]:
         """One line of the report."""
-        return {
-            "index": index,
-            "evaluation_index": self.evaluation_index,
-            "kind": self.kind,
-            "overlap": round(self.overlap, 4),
-            "question": question,
-            "evaluation_question": self.evaluation_question,
-        }
+        return {"index": index, "question": question} | asdict(self) | {"overlap": round(self.overlap, 4)}
 
 
 class Decontaminator:

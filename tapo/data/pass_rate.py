@@ -13,8 +13,8 @@ from rich.table import Table
 
 from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.data.options import Band, FilterOptions
-from tapo.data.queries import QueryFiles, copy_queries
-from tapo.data.query import Keys, Query
+from tapo.data.queries import QueryFiles, copy_queries, some
+from tapo.data.query import Query
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import write_text_atomically
 from tapo.files.markers import is_complete, print_counts, report_of, stage
@@ -92,12 +92,12 @@ def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles
     def check() -> None:
         if unused:
             raise ValueError(
-                f"{_some(unused)} of {store.folder} are not in {data}: needs the data they were sampled from"
+                f"{some(sorted(unused))} of {store.folder} are not in {data}: needs the data they were sampled from"
             )
         if missing and not options.allow_missing:
             raise ValueError(
-                f"{_some(missing)} of {data} have no rollouts in {store.folder}: sample them, or leave them out with "
-                "--allow-missing"
+                f"{some(sorted(missing))} of {data} have no rollouts in {store.folder}: sample them, or leave them out "
+                "with --allow-missing"
             )
 
     before = report_of_rates({index: sampled.rate for index, sampled in rates.items()}, options)
@@ -123,11 +123,6 @@ def _check_same(query: Query, sampled: Sampled, here: str, there: str) -> None:
         raise ValueError(
             f"query {query.index}: another prompt {here} than {there}: its rollouts need to be sampled again"
         )
-
-
-def _some(indices: Any, most: int = 3) -> str:
-    named = ", ".join(sorted(indices)[:most])
-    return f"{len(indices)} queries ({named}{', ...' if len(indices) > most else ''})"
 
 
 def report_of_rates(rates: Mapping[str, PassRate], band: Band) -> dict[str, Any]:
@@ -176,7 +171,7 @@ def _tenth(number: int) -> str:
 def run_filter(options: FilterOptions, console: Console) -> None:
     """Write the queries whose pass rate lies in the band, and print the histogram."""
     out, store = options.out, RolloutStore.open(options.rollouts)
-    data = QueryFiles(options.data, Keys(options.prompt_key, options.reward_fn_key))
+    data = QueryFiles(options.data, options)
     facts = {
         "stage": "filter",
         "rollouts": store.content_fingerprint(),

@@ -68,7 +68,7 @@ class Preparation:
         for row in source:
             try:
                 yield self._row(row)
-            except _Dropped as error:
+            except (_Dropped, UnusableAnswer) as error:
                 reason = str(error)
                 self.dropped[reason] += 1
                 self.on_drop(reason, row)
@@ -78,12 +78,9 @@ class Preparation:
         if not isinstance(question, str) or not canonical_text(question):
             raise _Dropped(NO_QUESTION)
         question = question.strip()
-        try:
-            answer = ground_truth_of(row.get(self.options.answer_column))
-            if self.options.check_answers:
-                check_readable(answer)
-        except UnusableAnswer as error:
-            raise _Dropped(str(error)) from error
+        answer = ground_truth_of(row.get(self.options.answer_column))
+        if self.options.check_answers:
+            check_readable(answer)
         self._refuse_duplicate(question, answer)
         index = self._index(row, question)
         self._refuse_contaminated(index, question)

@@ -80,11 +80,6 @@ class QueryRollouts:
             inputs = json.loads(self.reward_inputs)
         return {"data_source": self.data_source, "index": self.index, **inputs}
 
-    @property
-    def size(self) -> int:
-        """Bytes that its texts and ids take in Arrow, give or take those of other alphabets."""
-        return sum(map(len, self.responses)) + 4 * sum(map(len, self.response_ids))
-
 
 PER_RESPONSE = ("responses", "response_ids", "finish_reasons", "scores")
 _PLAIN = tuple(field.name for field in fields(QueryRollouts) if field.name != "response_ids")

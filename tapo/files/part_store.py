@@ -54,10 +54,6 @@ class StoredRow(Protocol):
     def index(self) -> str:
         """The query, unique in a store."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in memory, roughly."""
-
 
 RowT = TypeVar("RowT", bound=StoredRow)
 
@@ -249,17 +245,11 @@ class PartStore(Generic[RowT]):
 
     def _write(self, path: Path, rows: Sequence[RowT]) -> None:
         """One parquet file whose row groups hold about `ROW_GROUP_BYTES` each."""
+        table = self.to_table(rows)
+        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
         options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
         with pq.ParquetWriter(path, self.schema, **options) as writer:
-            group, size = [], 0
-            for row in rows:
-                group.append(row)
-                size += row.size
-                if size >= ROW_GROUP_BYTES:
-                    writer.write_table(self.to_table(group))
-                    group, size = [], 0
-            if group:
-                writer.write_table(self.to_table(group))
+            writer.write_table(table, row_group_size=group)
 
     def _tables(self, path: Path, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of a part."""

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from tapo.chat import load_tokenizer
 from tapo.core.prompts import construction_messages
-from tapo.data.queries import QueryFiles
-from tapo.data.query import Keys, Query
+from tapo.data.queries import QueryFiles, some
+from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_model
 from tapo.generation.engine import Sampling
@@ -22,8 +22,6 @@ from tapo.generation.scoring import Judgement, Scorer
 
 SHOWN = 60
 """Characters of a prompt's end that are printed."""
-NAMED = 5
-"""Queries that a line names at most."""
 
 
 def run_rollouts(options: RolloutOptions, console: Console) -> None:
@@ -34,7 +32,7 @@ def run_rollouts(options: RolloutOptions, console: Console) -> None:
         NothingCorrect: none of the responses to the store's first queries is correct.
     """
     scorer = Scorer(options.reward)
-    data = QueryFiles(options.data, Keys(options.prompt_key, options.reward_fn_key))
+    data = QueryFiles(options.data, options)
     store = RolloutStore.open_for_append(options.out, rollout_fingerprint(options, data))
     total, one_each = _look_over(data, options.limit, console)
     if len(store.done()) >= total:
@@ -120,7 +118,7 @@ def _look_over(data: QueryFiles, limit: int | None, console: Console) -> tuple[i
         )
     if conversations:
         _warn(
-            f"{_some(conversations)} have other turns than system messages before the question: they get rollouts, "
+            f"{some(conversations)} have other turns than system messages before the question: they get rollouts, "
             "and no trajectory can be built from these",
             console,
         )
@@ -143,14 +141,9 @@ def print_report(report: RolloutReport, max_prompt_tokens: int, console: Console
         said += f", {report.truncated / report.responses:.1%} cut off at their length"
     console.print(said, highlight=False, soft_wrap=True)
     if report.overlong:
-        _warn(f"{_some(report.overlong)} left out, with prompts of more than {max_prompt_tokens} tokens", console)
+        _warn(f"{some(report.overlong)} left out, with prompts of more than {max_prompt_tokens} tokens", console)
     if report.without_truth:
-        _warn(f"{_some(report.without_truth)} left out, with an empty reward_model.ground_truth", console)
-
-
-def _some(indices: Sequence[str]) -> str:
-    names = ", ".join(indices[:NAMED]) + (", ..." if len(indices) > NAMED else "")
-    return f"{len(indices)} queries ({names})"
+        _warn(f"{some(report.without_truth)} left out, with an empty reward_model.ground_truth", console)
 
 
 def _warn(text: str, console: Console) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tapo.data.options import Band, FilterOptions
 from tapo.data.pass_rate import PassRate, histogram_table, report_of_rates, run_filter
-from tapo.data.queries import iter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
 from tapo.options import ConfigError
 from tests.stand_ins.queries import rollouts
@@ -39,7 +39,7 @@ def run(tmp_path, **options):
     terminal = Console(file=io.StringIO(), width=120)
     out = tmp_path / "rl.parquet"
     run_filter(FilterOptions(rollouts=tmp_path / "r", data=(tmp_path / "data.parquet",), out=out, **options), terminal)
-    return [query.index for query in iter_queries(out)], terminal.file.getvalue()
+    return [query.index for query in QueryFiles(out)], terminal.file.getvalue()
 
 
 def test_both_ends_of_the_band_are_kept(tmp_path):

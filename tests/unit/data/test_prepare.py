@@ -19,7 +19,7 @@ from tapo.data.known_datasets import KNOWN_DATASETS
 from tapo.data.options import PrepareOptions
 from tapo.data.prepare import run_prepare
 from tapo.data.problems import iter_problems
-from tapo.data.queries import QueryFiles, iter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 
@@ -85,12 +85,12 @@ def test_an_instruction_of_ones_own_takes_the_place_of_the_known_one(tmp_path, t
     source, out = write(tmp_path, "json"), tmp_path / "out.parquet"
     arguments = ["data", "prepare", "custom", "--source", str(source), "--out", str(out), "--instruction", text]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
-    queries = list(iter_queries(out))
+    queries = list(QueryFiles(out))
     assert queries[0].prompt == [{"role": "user", "content": f"Find $x$ if $x+1=2$.{behind}"}]
     assert queries[0].question == "Find $x$ if $x+1=2$."
     prepare(source, tmp_path / "boxed.parquet")
     assert [query.index.split("/")[1] for query in queries] == [
-        query.index.split("/")[1] for query in iter_queries(tmp_path / "boxed.parquet")
+        query.index.split("/")[1] for query in QueryFiles(tmp_path / "boxed.parquet")
     ]
 
 
@@ -113,7 +113,7 @@ def test_an_instruction_of_ones_own_does_not_make_problems_look_alike(tmp_path):
     prepare(write(tmp_path, "json", training), tmp_path / "train.parquet", instruction=instruction)
     made = Decontaminator(files=[tmp_path / "test.parquet"])
     assert decontaminate(tmp_path / "train.parquet", made, tmp_path / "clean.parquet", tmp_path / "report") == (1, 1)
-    (query,) = iter_queries(tmp_path / "clean.parquet")
+    (query,) = QueryFiles(tmp_path / "clean.parquet")
     assert query.question == "Name the smallest prime number."
 
 

@@ -61,8 +61,8 @@ def test_columns_are_read_alone(tmp_path):
 
 
 def test_row_groups_bound_what_a_reader_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "ROW_GROUP_BYTES", 100)
     rows = [rollouts(str(number), responses=["x" * 60, ""]) for number in range(5)]
+    monkeypatch.setattr(store_module, "ROW_GROUP_BYTES", RolloutStore.to_table(rows).nbytes // 2)
     store = RolloutStore.open_for_append(tmp_path, FACTS)
     store.append(rows)
     metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
