@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -175,14 +175,7 @@ def _allowed(kind: str, path: list[Any], options: type[Options]) -> str:
 
 def _plain(annotation: Any) -> Any:
     """A type without the metadata that is annotated to it or its parts."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _plain(arguments[0])
-    if origin in (Union, UnionType):
-        return functools.reduce(lambda one, other: one | other, map(_plain, arguments))
-    if origin is tuple:
-        return tuple[_plain(arguments[0]), ...]  # type: ignore[misc]
-    return annotation
+    return get_type_hints(SimpleNamespace(__annotations__={"annotation": annotation}))["annotation"]
 
 
 def type_name(annotation: Any) -> str:

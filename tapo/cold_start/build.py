@@ -24,6 +24,7 @@ from tapo.generation.engine import Engine, Sampling
 from tapo.generation.progress import Progress
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
+from tapo.terminal import say
 
 
 def run_build(options: BuildOptions, console: Console) -> None:
@@ -47,7 +48,7 @@ def run_build(options: BuildOptions, console: Console) -> None:
     output, recipe = options.out / "train.parquet", options.only(Recipe)
     facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe)}
     if is_complete(output, facts, console):
-        console.print(f"{output} is complete", highlight=False, soft_wrap=True)
+        say(f"{output} is complete", console)
         return
     with stage(output, facts):
         facts = {"model_path": options.model, **fingerprint}
@@ -188,12 +189,10 @@ def mix(
     sheet = datasheet(store, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        say(line, console, "yellow")
     attempts = dict(sheet["attempts"])
     tried = sum(attempts.values())
-    console.print(f"{attempts.get('kept', 0)} trajectories from {tried} attempts", highlight=False, soft_wrap=True)
+    say(f"{attempts.get('kept', 0)} trajectories from {tried} attempts", console)
     for reason, count in sorted(itertools.filterfalse(lambda item: item[0] == "kept", attempts.items())):
-        console.print(f"  rejected, {reason}: {count}", highlight=False, soft_wrap=True)
-    console.print(
-        f"{sheet['chats']['total']} chats in {folder}, described in {folder / 'datasheet.md'}", highlight=False
-    )
+        say(f"  rejected, {reason}: {count}", console)
+    say(f"{sheet['chats']['total']} chats in {folder}, described in {folder / 'datasheet.md'}", console)

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, StoreOptions
 from tapo.options import takes_options
+from tapo.terminal import say
 
 app = typer.Typer(help="Datasets for TAPO: prepare, decontaminate, filter by pass rate.", no_args_is_help=True)
 
@@ -43,4 +44,4 @@ def repair(options: StoreOptions) -> None:
     from tapo.data.rollout_store import RolloutStore
 
     moved = RolloutStore.open(options.rollouts).repair()
-    Console().print(f"{len(moved)} damaged parts", highlight=False)
+    say(f"{len(moved)} damaged parts", Console())

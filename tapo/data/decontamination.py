@@ -16,6 +16,7 @@ from tapo.data.text import tokens_of
 from tapo.files.atomic import write_text_atomically
 from tapo.files.fingerprint import fingerprint_of_file
 from tapo.files.markers import is_complete, print_counts, report_of, stage
+from tapo.terminal import say
 
 Gram = tuple[str, ...]
 
@@ -154,4 +155,4 @@ def run_decontaminate(options: DecontaminateOptions, console: Console) -> None:
             kept, dropped = decontaminate(options.train, Decontaminator(options, options.against), out, listed)
             report |= {"kept": kept, "dropped": {"evaluation problem": dropped}}
     print_counts(out, report_of(out), console)
-    console.print(f"evaluation problems found are listed in {listed}", highlight=False, markup=False, soft_wrap=True)
+    say(f"evaluation problems found are listed in {listed}", console)

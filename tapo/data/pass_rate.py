@@ -18,6 +18,7 @@ from tapo.data.query import Query
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import write_text_atomically
 from tapo.files.markers import is_complete, print_counts, report_of, stage
+from tapo.terminal import say
 
 MOST_BARS = 17
 """Bars of a histogram with one for each number of correct responses; more are gathered in tenths."""
@@ -189,4 +190,4 @@ def run_filter(options: FilterOptions, console: Console) -> None:
     dropped |= {f"{reason} (rows)": count for reason, count in report["unusable"].items()}
     print_counts(out, {"kept": report["kept"], "dropped": dropped}, console)
     if report["rows"] != report["kept"]:
-        console.print(f"{report['rows']} rows: the data repeats queries", highlight=False)
+        say(f"{report['rows']} rows: the data repeats queries", console)

@@ -18,6 +18,7 @@ from tapo.data.options import PrepareOptions
 from tapo.data.problems import Problem, fingerprint_of_source, iter_problems, require_columns
 from tapo.data.queries import BATCH_ROWS, require_file
 from tapo.data.query import stable_index
+from tapo.data.rollout_store import MESSAGES
 from tapo.data.text import canonical_text
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
@@ -31,7 +32,7 @@ CONTAMINATED = "evaluation problem"
 SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
-        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("prompt", MESSAGES),
         ("ability", pa.string()),
         ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
         ("extra_info", pa.struct([("index", pa.string()), ("split", pa.string())])),

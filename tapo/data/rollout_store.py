@@ -14,11 +14,13 @@ from tapo.files.part_store import PartStore
 
 FINISH_REASONS = ("stop", "length")
 
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""A chat."""
 SCHEMA = pa.schema(
     [
         ("index", pa.string()),
         ("data_source", pa.string()),
-        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("prompt", MESSAGES),
         ("ground_truth", pa.string()),
         ("responses", pa.list_(pa.string())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +84,7 @@ class PartStore(Generic[RowT]):
         self.fingerprint = fingerprint
         self._done: set[str] = set()
         self._seen: set[Path] = set()
+        self._lock_file: TextIO | None = None
 
     @classmethod
     def open_for_append(cls, folder: str | Path, fingerprint: Mapping[str, Any]) -> Self:
@@ -149,6 +150,7 @@ class PartStore(Generic[RowT]):
             ValueError: an index that is there already, or twice among the rows; nothing is written then.
             OSError: a full disk, for one; earlier parts are as they were.
         """
+        assert self._lock_file, "opened to read"
         if not rows:
             return
         taken = self.done()

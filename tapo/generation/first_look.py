@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.options import RolloutOptions
+from tapo.generation.sampling import ResponseCounts
 from tapo.generation.scoring import DEFAULT_PATH, Judgement
 from tapo.terminal import harmless, shortened
 
@@ -38,18 +39,14 @@ class Example:
 
 
 @dataclass
-class FirstLook:
+class FirstLook(ResponseCounts):
     """Counts the responses of a store from its first query on, whichever call sampled them.
 
     Args:
         options: of the command that samples them.
     """
 
-    options: RolloutOptions
-    queries: int = 0
-    responses: int = 0
-    correct: int = 0
-    truncated: int = 0
+    options: RolloutOptions = field(kw_only=True)
     with_truth: int = 0
     """Responses whose last `TAIL` characters hold the ground truth to the letter."""
     asks_for_box: bool = False
@@ -58,10 +55,7 @@ class FirstLook:
 
     def add(self, rollouts: QueryRollouts, judgements: Sequence[Judgement] | None = None) -> None:
         """Count the responses of one query; `judgements` are those of this call's reward."""
-        self.queries += 1
-        self.responses += len(rollouts.scores)
-        self.correct += sum(score > self.options.reward_threshold for score in rollouts.scores)
-        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
+        self.count(rollouts, self.options.reward_threshold)
         self.with_truth += sum(_holds(text[-TAIL:], rollouts.ground_truth) for text in rollouts.responses)
         self.asks_for_box |= any("\\boxed" in message["content"] for message in rollouts.prompt)
         self.highest = max(self.highest, *rollouts.scores)
@@ -153,7 +147,7 @@ def _holds(text: str, truth: str) -> bool:
     return bool(truth) and re.search(rf"(?<![\w.]){re.escape(truth)}(?!\w)", text) is not None
 
 
-def say(look: FirstLook, render: Any, console: Console, *, keep_going: bool = False) -> None:
+def say_what_is_wrong(look: FirstLook, render: Any, console: Console, *, keep_going: bool = False) -> None:
     """Print what is wrong with the first responses, if anything.
 
     Raises:

@@ -14,11 +14,12 @@ from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_model
 from tapo.generation.engine import Sampling
-from tapo.generation.first_look import QUERIES, FirstLook, say
+from tapo.generation.first_look import QUERIES, FirstLook, say_what_is_wrong
 from tapo.generation.options import RolloutOptions
 from tapo.generation.progress import Progress
 from tapo.generation.sampling import RolloutReport, RolloutTask, sample_rollouts, try_reward
 from tapo.generation.scoring import Judgement, Scorer
+from tapo.terminal import say
 
 SHOWN = 60
 """Characters of a prompt's end that are printed."""
@@ -36,12 +37,12 @@ def run_rollouts(options: RolloutOptions, console: Console) -> None:
     store = RolloutStore.open_for_append(options.out, rollout_fingerprint(options, data))
     total, one_each = _look_over(data, options.limit, console)
     if len(store.done()) >= total:
-        console.print(f"{options.out} holds rollouts of all {total} queries", highlight=False, soft_wrap=True)
+        say(f"{options.out} holds rollouts of all {total} queries", console)
         return
     task = RolloutTask(options, data, scorer, load_tokenizer(options.model))
     if next(task.left(store.done(), RolloutReport()), None) is None:
         said = f"{options.out} holds rollouts of all queries that can be sampled, {len(store.done())} of {total}"
-        console.print(said, highlight=False, soft_wrap=True)
+        say(said, console)
         return
     asyncio.run(_sample_and_report(task, store, total, one_each, console))
 
@@ -56,18 +57,18 @@ async def _sample_and_report(
 
     # Whether the model is to think, for one, shows here.
     shown = render(one_each[0].prompt)[-SHOWN:]
-    console.print(f"prompts end with {shown!r}", markup=False, highlight=False, soft_wrap=True)
-    look = FirstLook(options)
+    say(f"prompts end with {shown!r}", console)
+    look = FirstLook(options=options)
     look.read(store)
     if look.queries >= QUERIES:
-        say(look, render, console)
+        say_what_is_wrong(look, render, console)
     await try_reward(one_each, task.scorer)
 
     def watch(rollouts: QueryRollouts, judgements: Sequence[Judgement]) -> None:
         if look.queries < QUERIES:
             look.add(rollouts, judgements)
             if look.queries == QUERIES:
-                say(look, render, console)
+                say_what_is_wrong(look, render, console)
 
     engine = options.start(task.tokenizer, options.max_prompt_tokens + options.max_tokens)
     try:
@@ -76,7 +77,7 @@ async def _sample_and_report(
     finally:
         await engine.close()
     if look.queries < QUERIES:
-        say(look, render, console, keep_going=True)
+        say_what_is_wrong(look, render, console, keep_going=True)
     print_report(report, options.max_prompt_tokens, console)
 
 
@@ -135,11 +136,11 @@ def _can_be_constructed(query: Query) -> bool:
 
 def print_report(report: RolloutReport, max_prompt_tokens: int, console: Console) -> None:
     """Counts of one call."""
-    said = f"{report.sampled} queries sampled, {report.there} were there"
+    said = f"{report.queries} queries sampled, {report.there} were there"
     if report.responses:
         said += f"; {report.responses} responses, {report.correct / report.responses:.1%} correct"
         said += f", {report.truncated / report.responses:.1%} cut off at their length"
-    console.print(said, highlight=False, soft_wrap=True)
+    say(said, console)
     if report.overlong:
         _warn(f"{some(report.overlong)} left out, with prompts of more than {max_prompt_tokens} tokens", console)
     if report.without_truth:
@@ -147,4 +148,4 @@ def print_report(report: RolloutReport, max_prompt_tokens: int, console: Console
 
 
 def _warn(text: str, console: Console) -> None:
-    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    say(text, console, "yellow")

@@ -21,25 +21,31 @@ Watch = Callable[[QueryRollouts, Sequence[Judgement]], None]
 
 
 @dataclass
-class RolloutReport:
-    """What a call of `sample_rollouts` did: counts of queries, and of responses by outcome."""
+class ResponseCounts:
+    """Sampled queries, and their responses by outcome."""
 
-    there: int = 0
-    sampled: int = 0
-    overlong: list[str] = field(default_factory=list)
-    """Indices of queries whose prompt is longer than allowed: they get no rollouts."""
-    without_truth: list[str] = field(default_factory=list)
-    """Indices of queries without an answer, which the reward compares with: they get no rollouts."""
+    queries: int = 0
     responses: int = 0
     correct: int = 0
     truncated: int = 0
 
     def count(self, rollouts: QueryRollouts, reward_threshold: float) -> None:
-        """Add a query that was sampled."""
-        self.sampled += 1
+        """Add a query."""
+        self.queries += 1
         self.responses += len(rollouts.scores)
         self.correct += sum(score > reward_threshold for score in rollouts.scores)
         self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
+
+
+@dataclass
+class RolloutReport(ResponseCounts):
+    """What a call of `sample_rollouts` did."""
+
+    there: int = 0
+    overlong: list[str] = field(default_factory=list)
+    """Indices of queries whose prompt is longer than allowed: they get no rollouts."""
+    without_truth: list[str] = field(default_factory=list)
+    """Indices of queries without an answer, which the reward compares with: they get no rollouts."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.engine import Sample
-from tapo.generation.first_look import QUERIES, FirstLook, NothingCorrect, say
+from tapo.generation.first_look import QUERIES, FirstLook, NothingCorrect, say_what_is_wrong
 from tapo.generation.options import EngineOptions, RolloutOptions
 from tapo.generation.scoring import Judgement
 from tapo.terminal import harmless, shortened
@@ -24,7 +24,7 @@ def rollouts(number, scores=(0.0, 0.0), texts=("first", "second"), reasons=("len
 
 
 def look(rows, judgements=None, **options):
-    made = FirstLook(RolloutOptions(model="m", data=(), out=Path("s"), max_tokens=192, **options))
+    made = FirstLook(options=RolloutOptions(model="m", data=(), out=Path("s"), max_tokens=192, **options))
     for row in rows:
         made.add(row, judgements)
     return made
@@ -32,7 +32,9 @@ def look(rows, judgements=None, **options):
 
 def shown(made, keep_going=True):
     console = Console(file=io.StringIO(), width=150)
-    say(made, lambda prompt: f"<|user|>{prompt[0]['content']}<|assistant|>", console, keep_going=keep_going)
+    say_what_is_wrong(
+        made, lambda prompt: f"<|user|>{prompt[0]['content']}<|assistant|>", console, keep_going=keep_going
+    )
     return console.file.getvalue()
 
 

@@ -56,7 +56,7 @@ def test_each_query_is_asked_once_with_its_own_seed_and_stored_with_its_scores(t
         assert row.finish_reasons == ["stop", "length"]
         assert row.response_ids[0] == [*row.response_ids[1], tokenizer.eos_token_id]
     correct = 2 * sum(seed % 2 == 0 for seed in seeds)
-    assert (report.sampled, report.there, report.responses, report.correct, report.truncated) == (7, 0, 14, correct, 7)
+    assert (report.queries, report.there, report.responses, report.correct, report.truncated) == (7, 0, 14, correct, 7)
 
 
 def test_an_engine_that_fails_loses_nothing_that_was_complete_and_a_second_start_repeats_none_of_it(
@@ -68,7 +68,7 @@ def test_an_engine_that_fails_loses_nothing_that_was_complete_and_a_second_start
     assert [row.index for row in store] == ["q0", "q1", "q2"]
     again = Engine(tokenizer)
     report = sample(data, RolloutStore.open_for_append(tmp_path / "s", FACTS), again)
-    assert (report.there, report.sampled, len(again.calls)) == (3, 4, 4)
+    assert (report.there, report.queries, len(again.calls)) == (3, 4, 4)
     whole = RolloutStore.open_for_append(tmp_path / "whole", FACTS)
     sample(data, whole, Engine(tokenizer))
     assert list(store) == list(whole)
