@@ -7,7 +7,6 @@ random places, so that they compress as prose and formulas do; no trajectory sha
 """
 
 import argparse
-import json
 import random
 import re
 import resource
@@ -21,6 +20,7 @@ from rich.table import Table
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tapo.inspection.page import write_page
+from tapo.records import ConstructionRecord, RecordWriter, TrainedRecord
 from tests.browser.chromium import chromium
 
 NEEDLE = "a needle that occurs once"
@@ -40,44 +40,43 @@ class Texts:
         return self.pieces[start : start + number]
 
 
-def construction(texts: Texts, step: int, name: str, tokens: int) -> tuple[dict, dict]:
-    """(construction, trained row): half of the wrong rollout is kept, reflection and correction are as long again."""
+def construction(texts: Texts, step: int, name: str, tokens: int) -> tuple[ConstructionRecord, TrainedRecord]:
+    """Half of the wrong rollout is kept, reflection and correction are as long again."""
     wrong, sibling, query = texts.tokens(tokens), texts.tokens(tokens), texts.tokens(80)
     kept, new = wrong[: tokens // 2], texts.tokens(tokens - tokens // 2 - 1)
-    prefix, reflection, correction = "".join(kept), "".join(new[:30]), "".join(new[30:])
-    record = {
-        "step": step,
-        "uid": name,
-        "key": f"{name}_ref_8_0",
-        "query": "".join(query),
-        "wrong_session": 0,
-        "wrong": "".join(wrong),
-        "wrong_reward": 0.0,
-        "correct_session": 1,
-        "correct": "".join(sibling),
-        "answer": f"<analysis>{''.join(texts.tokens(60))}</analysis><reconstruction>{prefix}</reconstruction>",
-        "prefix": prefix,
-        "reflection": reflection,
-        "correction": correction,
-        "prefix_length": len(kept),
-        "reward": float(texts.draw.random() < 0.8),
-        "outcome": "trained",
-        "token_lengths": [*map(len, kept + new), 0],
-    }
-    weights = [min(10.0, max(0.01, texts.draw.lognormvariate(-0.3, 1.0))) for _ in record["token_lengths"]]
-    row = {"step": step, "key": record["key"], "constructed": True, "advantage": 0.5, "weights": weights}
-    return record, row
+    prefix = "".join(kept)
+    record = ConstructionRecord(
+        step=step,
+        uid=name,
+        key=f"{name}_ref_8_0",
+        query="".join(query),
+        wrong_session=0,
+        wrong="".join(wrong),
+        wrong_reward=0.0,
+        correct_session=1,
+        correct="".join(sibling),
+        answer=f"<analysis>{''.join(texts.tokens(60))}</analysis><reconstruction>{prefix}</reconstruction>",
+        prefix=prefix,
+        reflection="".join(new[:30]),
+        correction="".join(new[30:]),
+        prefix_length=len(kept),
+        reward=float(texts.draw.random() < 0.8),
+        outcome="trained",
+        token_lengths=[*map(len, kept + new), 0],
+    )
+    weights = [min(10.0, max(0.01, texts.draw.lognormvariate(-0.3, 1.0))) for _ in range(tokens)]
+    return record, TrainedRecord(step=step, key=record.key, constructed=True, advantage=0.5, weights=weights)
 
 
 def write_dump(folder: Path, trajectories: int, tokens: int, steps: int) -> None:
     texts = Texts(seed=0)
-    with (folder / "constructions-h-1.jsonl").open("w") as built, (folder / "trained-h-1.jsonl").open("w") as trained:
-        for i in range(trajectories):
-            record, row = construction(texts, 1 + i * steps // trajectories, f"u{i}", tokens)
-            if i == trajectories // 2:
-                record["correct"] += NEEDLE
-            built.write(json.dumps(record) + "\n")
-            trained.write(json.dumps(row) + "\n")
+    built, trained = (RecordWriter(str(folder), kind) for kind in (ConstructionRecord, TrainedRecord))
+    for i in range(trajectories):
+        record, row = construction(texts, 1 + i * steps // trajectories, f"u{i}", tokens)
+        if i == trajectories // 2:
+            record = record.model_copy(update={"correct": record.correct + NEEDLE})
+        built.write(record)
+        trained.write(row)
 
 
 def browse(page: Path, profile: Path) -> dict[str, str]:

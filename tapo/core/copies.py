@@ -46,7 +46,7 @@ def follows(words: str, old: str) -> bool:
     return sum(block.size for block in blocks if block.size >= least) >= FOLLOWING_SHARE * len(new)
 
 
-def tracks(new: str, old: str) -> bool:
+def is_edited_copy(new: str, old: str) -> bool:
     """Whether the new text behind the splice point is an edited copy of the rollout's dropped tail.
 
     So it is if it changes a number in place, if it reads like the tail in the same place, or if a block of the tail

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapo.core.answer import Construction, parse_construction, visible_answer
-from tapo.core.copies import common_prefix_length, tracks
+from tapo.core.copies import common_prefix_length, is_edited_copy
 from tapo.core.funnel import REASONS, ConstructionError
 from tapo.core.leak import find_leak
 from tapo.core.reflection import Opening, opening_reflection
@@ -170,7 +170,7 @@ def _check_new_text(wrong: str, new: str, split: int, min_share: float) -> bool:
     # A number that is cut short is as much another one as a number that goes on otherwise.
     begin = _word_begin(wrong if wrong[split : split + 1].isdigit() else new, split)
     reflection = opening_reflection(new[:begin], new[begin:], wrong[begin:])
-    if reflection is None and tracks(new[begin:], wrong[begin:]):
+    if reflection is None and is_edited_copy(new[begin:], wrong[begin:]):
         raise ConstructionError("not_verbatim", f"edited at character {split}, then goes on like the rollout")
     kept = new[: begin + min(reflection.start, 0)] if reflection else new[:split]
     if reflection and _can_be_wrong(kept, new[begin : begin + max(reflection.start, 0)], reflection):

@@ -142,9 +142,9 @@ async function fill(details) {
 
 function body(text) {
   const parts = [heading("Query"), element("pre", "", text.query)];
-  if (text.prefixUnits === null) {
+  if (text.prefix_units === null) {
     parts.push(heading("Answer of the actor"), element("pre", "answer", text.answer || "(none)"));
-    parts.push(folded(`Wrong rollout, reward ${text.wrongReward}`, text.wrong));
+    parts.push(folded(`Wrong rollout, reward ${text.wrong_reward}`, text.wrong));
   } else {
     parts.push(heading("Trajectory"), trajectory(text));
     if (text.analysis) parts.push(folded("Diagnosis of the actor", text.analysis));
@@ -160,8 +160,8 @@ function folded(title, text) {
 }
 
 function facts(text) {
-  const parts = [`key ${text.key}`, `built on session ${text.wrongSession} with session ${text.correctSession}`];
-  if (text.trainedStep !== null) parts.push(`trained in step ${text.trainedStep}`, `advantage ${rounded(text.advantage)}`);
+  const parts = [`key ${text.key}`, `built on session ${text.wrong_session} with session ${text.correct_session}`];
+  if (text.trained_step !== null) parts.push(`trained in step ${text.trained_step}`, `advantage ${rounded(text.advantage)}`);
   return parts.join(" · ");
 }
 
@@ -170,14 +170,14 @@ const rounded = (value) => (typeof value === "number" ? String(Number(value.toPr
 // ---- one trajectory
 
 function trajectory(text) {
-  const dropped = element("del", "dropped", text.wrong.slice(text.prefixUnits));
+  const dropped = element("del", "dropped", text.wrong.slice(text.prefix_units));
   return element("pre", "trajectory", "", [...segments(text), "\n", dropped]);
 }
 
 /** Its three segments, and in shading mode a span for each run of characters that one weight stands for. */
 function segments(text) {
   const named = [
-    ["prefix", text.wrong.slice(0, text.prefixUnits)],
+    ["prefix", text.wrong.slice(0, text.prefix_units)],
     ["reflection", text.reflection],
     ["correction", text.correction],
   ];

@@ -31,6 +31,8 @@ from tapo.records import ConstructionRecord, TrainedRecord
 
 CHUNK = 100
 """Trajectories of one gzipped chunk."""
+SHOWN = ("key", "wrong", "wrong_session", "correct", "correct_session", "reflection", "correction")
+"""Fields of a record that the page takes as they are."""
 EXCERPT = 160
 """Characters of the query in the index."""
 
@@ -111,7 +113,7 @@ def page_record(entry: Entry, constructions: Constructions, rows: TrainedRows) -
         raise ValueError(f"{entry.place}: field 'prefix' is {record.prefix!r:.80}, no beginning of field 'wrong'")
     row = rows.of(entry)
     query = query_text(record)
-    summary = {
+    line = {
         "step": entry.step,
         "outcome": entry.outcome,
         "reward": finite(record.reward),
@@ -119,23 +121,16 @@ def page_record(entry: Entry, constructions: Constructions, rows: TrainedRows) -
         "kept": record.prefix_length,
         "excerpt": " ".join(query[: 2 * EXCERPT].split())[:EXCERPT],
     }
-    text = {
-        "key": entry.key,
+    texts: dict[str, Any] = {name: getattr(record, name) for name in SHOWN} | {
         "query": query,
-        "wrong": record.wrong,
-        "wrongSession": record.wrong_session,
-        "wrongReward": finite(record.wrong_reward),
-        "correct": record.correct,
-        "correctSession": record.correct_session,
+        "wrong_reward": finite(record.wrong_reward),
         "advantage": finite(row.advantage) if row else None,
-        "trainedStep": row.step if row else None,
-        "prefixUnits": None if record.prefix is None else units(record.prefix),
-        "reflection": record.reflection,
-        "correction": record.correction,
+        "trained_step": row.step if row else None,
+        "prefix_units": None if record.prefix is None else units(record.prefix),
         "analysis": analysis(record.answer),
         "answer": record.answer if record.prefix is None else None,
     }
-    return summary, text | weighted_tokens(record, row)
+    return line, texts | weighted_tokens(record, row)
 
 
 def weighted_tokens(record: ConstructionRecord, row: TrainedRecord | None) -> dict[str, str | None]:

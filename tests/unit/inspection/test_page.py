@@ -34,7 +34,7 @@ def test_a_trajectory_is_on_the_page_with_its_weights(tmp_path):
     assert report.size == (tmp_path / "new" / "page.html").stat().st_size
     [line], [text] = contents(tmp_path / "new" / "page.html")
     assert line == {"step": 1, "outcome": "trained", "reward": 1.0, "correct": True, "kept": 2, "excerpt": "Q"}
-    assert text["wrong"][: text["prefixUnits"]] == "P1 "
+    assert text["wrong"][: text["prefix_units"]] == "P1 "
     assert (text["reflection"], text["correction"], text["analysis"], text["answer"]) == (
         "R1 ",
         "C1",
@@ -42,14 +42,14 @@ def test_a_trajectory_is_on_the_page_with_its_weights(tmp_path):
         None,
     )
     assert (text["weights"], text["lengths"]) == ("1 0.012 10 0.5 0.25", "2 1 3 2 0")
-    assert (text["trainedStep"], text["advantage"]) == (3, 0.5)
+    assert (text["trained_step"], text["advantage"]) == (3, 0.5)
 
 
 def test_offsets_count_utf16_units_as_the_script_does(tmp_path):
     record = construction(prefix="😀 ", wrong="😀 tail", token_lengths=[0, 1, 1, 3, 2])
     write_page(write_dump(tmp_path, [record], [trained()]), tmp_path / "page.html")
     _, [text] = contents(tmp_path / "page.html")
-    assert (text["prefixUnits"], text["lengths"]) == (3, "0 2 1 3 2")
+    assert (text["prefix_units"], text["lengths"]) == (3, "0 2 1 3 2")
     assert units("a😀\ud800") == 4
 
 
