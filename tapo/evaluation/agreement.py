@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapo.core.phrases import Detector
 from tapo.evaluation.confusion import Confusion
-from tapo.evaluation.reflection import Detector
 from tapo.files.json_lines import read_json_lines
 
 LABELLED_EXAMPLES = Path(__file__).parent / "data" / "labelled_reflections.jsonl"

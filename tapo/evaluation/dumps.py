@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tapo.core.phrases import Detector
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.reflection import Detector
 from tapo.evaluation.samples import UNKNOWN, SampleColumns, Samples
 from tapo.files.json_lines import Line, read_json_lines
 from tapo.rewards import last_boxed

@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from tapo.core.phrases import load_detector
 from tapo.evaluation import lengths
 from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.lengths import TokenCounter
 from tapo.evaluation.ratios import majority_votes, ratios_of, reflection_counts
-from tapo.evaluation.reflection import load_detector
 
 DETECTOR = load_detector()
 
