@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from data import VOCABULARY, K, batches, measure
+from data import VOCABULARY, K, batches
+from measure import measure_once
 from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -101,9 +102,9 @@ def main() -> None:
     options = parser.parse_args()
     table = Table("", "seconds", "CPU seconds", "CPU rollouts/s", "peak MiB")
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        measure(write_rollouts, Path(name), options.queries)
+        measure_once(write_rollouts, Path(name), options.queries)
         for step in (nothing, construct, mixture):
-            result = measure(step, Path(name), options.queries)
+            result = measure_once(step, Path(name), options.queries)
             rate = "-" if step is nothing else f"{K * options.queries / result['cpu']:,.0f}"
             table.add_row(
                 step.__name__, f"{result['seconds']:.1f}", f"{result['cpu']:.1f}", rate, f"{result['peak']:.0f}"

@@ -8,18 +8,16 @@ counts the seconds that the process had a core. Writes about 0.2 MB a query to a
 """
 
 import argparse
-import multiprocessing
 import random
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measure import measure_once
 from rich.console import Console
 from rich.table import Table
 
@@ -112,24 +110,6 @@ def write_queries(path: Path, numbers: range) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def _child(step: Callable[[Path, int], Any], folder: Path, queries: int, pipe: Any) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
-    measured = step(folder, queries) or {}
-    result = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu} | measured
-    pipe.send(result | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
-
-
-def measure(step: Callable[[Path, int], Any], folder: Path, queries: int) -> dict[str, float]:
-    """Seconds of wall and CPU time, and peak MiB, of a step in a fresh process."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(step, folder, queries, theirs))
-    process.start()
-    theirs.close()
-    result = ours.recv()
-    process.join()
-    return result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=4000)
@@ -148,7 +128,7 @@ def main() -> None:
             (f"filter, data of {TRAINING} queries", filter_, K * options.queries),
             (f"decontaminate, {TRAINING} queries against {EVALUATION}", decontaminate_, None),
         ):
-            result = measure(step, folder, options.queries)
+            result = measure_once(step, folder, options.queries)
             rate = "-" if rows is None else f"{rows / result['cpu']:,.0f}"
             table.add_row(label, f"{result['seconds']:.1f}", f"{result['cpu']:.1f}", rate, f"{result['peak']:.0f}")
             if "size" in result:

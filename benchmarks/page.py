@@ -9,12 +9,12 @@ random places, so that they compress as prose and formulas do; no trajectory sha
 import argparse
 import random
 import re
-import resource
 import tempfile
 import time
 from pathlib import Path
 from pydoc_data.topics import topics
 
+from measure import peak_mib
 from rich.console import Console
 from rich.table import Table
 from selenium.webdriver.support.wait import WebDriverWait
@@ -114,12 +114,11 @@ def main() -> None:
         report = write_page(folder, folder / "page.html")
         seconds = time.perf_counter() - started
         assert report.shown == options.trajectories and report.unshaded == 0, report
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         results = {
             "dump, MB": f"{dump_size / 1e6:.0f}",
             "page, MB": f"{report.size / 1e6:.1f}",
             "build, s": f"{seconds:.1f}",
-            "peak memory of the build, MiB": f"{peak:.0f}",
+            "peak memory of the build, MiB": f"{peak_mib():.0f}",
         } | browse(folder / "page.html", folder / "profile")
     table = Table(
         "", "", title=f"{options.trajectories:,} trajectories of {options.tokens:,} tokens", show_header=False

@@ -31,7 +31,6 @@ class Dump:
 
     path: Path
     sha256: str
-    rows: int
     benchmarks: dict[str | None, Samples]
     """By `data_source` where rows carry it; else all under None."""
     fields: dict[str, str]
@@ -47,9 +46,8 @@ class _Output:
     line: Line
     row: dict[str, Any]
     source: str | None
-    prompt_uid: str
     session: tuple[str, ...]
-    """Names the session; () where the row names none."""
+    """Uids of prompt and session; () where the row has none."""
     problem: bytes
     number: float | None
     """What decides about correctness; None if it is missing or not finite."""
@@ -87,7 +85,7 @@ class _Reader:
         self.fields: dict[str, str] = {}
         self.columns: dict[str | None, SampleColumns] = {}
         self.answers: dict[str, int] = {}
-        self.first_uid: dict[tuple[str | None, bytes], str] = {}
+        self.first_uid: dict[tuple[str | None, bytes], tuple[str, ...]] = {}
         self.repeated: set[tuple[str | None, bytes]] = set()
 
     def last_outputs(self) -> Iterator[_Output]:
@@ -97,7 +95,8 @@ class _Reader:
         """
         waiting = None
         for output in self._outputs():
-            if waiting and waiting.session and (waiting.session, waiting.source) == (output.session, output.source):
+            same = waiting and waiting.session and (waiting.session, waiting.source) == (output.session, output.source)
+            if waiting and same:
                 if waiting.number is not None:
                     self.counts["earlier outputs of multi-output sessions left out"] += 1
                 output = replace(output, problem=waiting.problem)
@@ -141,7 +140,6 @@ class _Reader:
             line,
             row,
             source=None if source is None else str(source),
-            prompt_uid=uid["prompt"] if uid else "",
             session=(uid["prompt"], uid["session"]) if uid else (),
             problem=_digest(row["input"], str(row.get("gts"))),
             number=self._number(row),
@@ -162,7 +160,7 @@ class _Reader:
         if output.number is None:
             return
         problem = output.source, output.problem
-        if self.first_uid.setdefault(problem, output.prompt_uid) != output.prompt_uid:
+        if self.first_uid.setdefault(problem, output.session[:1]) != output.session[:1]:
             self.repeated.add(problem)
         columns, row = self.columns.setdefault(output.source, SampleColumns()), output.row
         columns.problem.append(columns.problem_of(output.problem))
@@ -210,7 +208,7 @@ class _Reader:
             for source, columns in sorted(self.columns.items(), key=lambda item: item[0] or "")
         }
         notes = tuple(f"{what}: {count}" for what, count in self.counts.items())
-        return Dump(self.path, self.digest.hexdigest(), self.rows, samples, self.fields, notes)
+        return Dump(self.path, self.digest.hexdigest(), samples, self.fields, notes)
 
 
 @lru_cache(maxsize=1)  # the samples of a problem mostly stand together
