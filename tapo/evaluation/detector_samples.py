@@ -3,7 +3,7 @@
 import heapq
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -87,15 +87,15 @@ def highlighted(output: str, found: list[PhraseMatch]) -> Text:
     return Text.assemble("... " if start else "", shown, " ..." if end < len(output) else "")
 
 
-def print_agreement(detector: Detector, examples: list[LabelledExample], console: Console) -> None:
+def print_agreement(detector: Detector, examples: Sequence[LabelledExample], console: Console) -> None:
     """Agreement with hand-labelled examples, and those on which the two differ."""
-    result = agreement(detector, examples)
-    told = result.confusion
+    told = agreement(detector, examples)
     table = Table("examples", "precision", "recall", "agreement", "Cohen's kappa")
     table.title = f"{detector.name}, version {detector.version}, against hand-labelled examples"
     figures = (told.precision(REFLECTION), told.recall(REFLECTION), told.accuracy, told.kappa)
     table.add_row(str(told.total), *("undefined" if figure is None else f"{figure:.2f}" for figure in figures))
     console.print(table)
-    for kind, listed in (("missed", result.missed), ("false alarm", result.false_alarms)):
-        for example in listed:
-            console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
+    for kind, label in (("missed", True), ("false alarm", False)):
+        for example in examples:
+            if example.reflection is label and detector.reflects(example.text) is not label:
+                console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapo.evaluation.bootstrap import Estimate, estimates
 from tapo.evaluation.dumps import Dump
-from tapo.evaluation.ratios import Ratios, ratios_of, reflection_counts
+from tapo.evaluation.ratios import Ratios, ratios_of
 from tapo.evaluation.samples import Samples
 
 FEW_PROBLEMS = 10
@@ -57,7 +57,7 @@ def step_report(
         samples=len(samples.problem),
         length_unit=samples.length_unit,
         figures=dict(zip(ratios.names, values, strict=True)),
-        reflection_counts=reflection_counts(samples),
+        reflection_counts=ratios.reflection_counts(),
         source={"file": str(dump.path), "sha256": dump.sha256, "fields": dump.fields},
         keys=samples.keys,
         ratios=ratios,
