@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ class _Output:
     line: Line
     row: dict[str, Any]
     source: str | None
-    session: tuple[str, ...]
-    """Uids of prompt and session; () where the row has none."""
+    session: tuple[str, str | int]
+    """Uids of prompt and session; a row without any is a session by itself."""
     problem: bytes
     number: float | None
     """What decides about correctness; None if it is missing or not finite."""
@@ -85,7 +86,7 @@ class _Reader:
         self.fields: dict[str, str] = {}
         self.columns: dict[str | None, SampleColumns] = {}
         self.answers: dict[str, int] = {}
-        self.first_uid: dict[tuple[str | None, bytes], tuple[str, ...]] = {}
+        self.first_uid: dict[tuple[str | None, bytes], str] = {}
         self.repeated: set[tuple[str | None, bytes]] = set()
 
     def last_outputs(self) -> Iterator[_Output]:
@@ -93,18 +94,11 @@ class _Reader:
 
         The problem is the first one's, since the `input` of a later turn would not tell it.
         """
-        waiting = None
-        for output in self._outputs():
-            same = waiting and waiting.session and (waiting.session, waiting.source) == (output.session, output.source)
-            if waiting and same:
-                if waiting.number is not None:
-                    self.counts["earlier outputs of multi-output sessions left out"] += 1
-                output = replace(output, problem=waiting.problem)
-            elif waiting:
-                yield waiting
-            waiting = output
-        if waiting:
-            yield waiting
+        for _, outputs in groupby(self._outputs(), key=lambda output: (output.source, output.session)):
+            *earlier, last = outputs
+            if usable := sum(output.number is not None for output in earlier):
+                self.counts["earlier outputs of multi-output sessions left out"] += usable
+            yield replace(last, problem=earlier[0].problem) if earlier else last
 
     def _outputs(self) -> Iterator[_Output]:
         lines = read_json_lines(
@@ -140,7 +134,7 @@ class _Reader:
             line,
             row,
             source=None if source is None else str(source),
-            session=(uid["prompt"], uid["session"]) if uid else (),
+            session=(uid["prompt"], uid["session"]) if uid else ("", line.number),
             problem=_digest(row["input"], str(row.get("gts"))),
             number=self._number(row),
         )
@@ -160,7 +154,7 @@ class _Reader:
         if output.number is None:
             return
         problem = output.source, output.problem
-        if self.first_uid.setdefault(problem, output.session[:1]) != output.session[:1]:
+        if self.first_uid.setdefault(problem, output.session[0]) != output.session[0]:
             self.repeated.add(problem)
         columns, row = self.columns.setdefault(output.source, SampleColumns()), output.row
         columns.problem.append(columns.problem_of(output.problem))

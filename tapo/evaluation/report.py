@@ -1,6 +1,6 @@
 """Builds a report from dumps: every figure with its interval, paired differences, and what became of constructions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,12 +100,12 @@ class _Builder:
                 self.progress(f"reading {path}")
                 threshold = self.options.reward_threshold
                 dump = read_dump(path, self.detector, reward_threshold=threshold, counter=counter)
-                self._note(f"{folder.name}, {name}", dump.notes, step)
+                self.caveats.add(f"{folder.name}, {name}", *dump.notes, step=step)
                 for source, samples in dump.benchmarks.items():
                     benchmark = name if len(dump.benchmarks) == 1 else f"{name}:{source}"
                     report, notes = step_report(samples, dump, limit, self.resampling)
                     benchmarks.setdefault(benchmark, {})[step] = report
-                    self._note(f"{folder.name}, {benchmark}", notes, step)
+                    self.caveats.add(f"{folder.name}, {benchmark}", *notes, step=step)
         self._note_on_manifest(folder, benchmarks)
         found = {benchmark: self._change(folder.name, benchmark, steps) for benchmark, steps in benchmarks.items()}
         changes = {benchmark: change for benchmark, change in found.items() if change}
@@ -135,7 +135,7 @@ class _Builder:
             for step, report in steps.items():
                 if report.samples != expected.get(benchmark, report.samples):
                     told = f"{report.samples} samples where the manifest has {expected[benchmark]}"
-                    self.caveats.add(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step)
+                    self.caveats.add(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step=step)
 
     def _change(self, run: str, benchmark: str, steps: dict[int, StepReport]) -> Comparison | None:
         first, last = min(steps), max(steps) if self.options.step is None else self.options.step
@@ -147,7 +147,7 @@ class _Builder:
         before, after = (Reported(run, step, steps[step]) for step in (first, last))
         change = compare(benchmark, before, after, ["accuracy"], self.resampling)
         if change is None:
-            self.caveats.add(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", last)
+            self.caveats.add(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", step=last)
         return change
 
     def _funnel(self, folder: RunFolder) -> Funnel | None:
@@ -159,12 +159,8 @@ class _Builder:
         except ValueError as error:
             self.caveats.add(where, f"no construction funnel: {error}")
             return None
-        self._note(where, log.notes)
+        self.caveats.add(where, *log.notes)
         return log.funnel()
-
-    def _note(self, where: str, texts: Iterable[str], step: int | None = None) -> None:
-        for text in texts:
-            self.caveats.add(where, text, step)
 
     def comparisons(self, first: RunReport, second: RunReport) -> list[Comparison]:
         """Second minus first on each benchmark that both have."""
@@ -177,8 +173,9 @@ class _Builder:
             if alone:
                 self.caveats.add(run.name, f"{', '.join(alone)} not compared: {other.name} has none of that name")
         if first.manifest and second.manifest:
-            for entry in protocol_differences(first.manifest, second.manifest):
-                self.caveats.add(f"{first.name} and {second.name}", f"the protocols differ in {entry}")
+            differences = protocol_differences(first.manifest, second.manifest)
+            told = (f"the protocols differ in {entry}" for entry in differences)
+            self.caveats.add(f"{first.name} and {second.name}", *told)
         return [self._compare(name, first.at(name), second.at(name)) for name in shared]
 
     def _compare(self, benchmark: str, first: Reported, second: Reported) -> Comparison:
@@ -186,7 +183,7 @@ class _Builder:
         if first.step != second.step:
             self.caveats.add(where, f"steps {second.step} and {first.step} are compared")
         reasons = incomparable(one, two)
-        self._note(where, (f"{label(name)} not compared: {why}" for name, why in reasons.items()))
+        self.caveats.add(where, *(f"{label(name)} not compared: {why}" for name, why in reasons.items()))
         figures = [name for name in one.figures if name in two.figures and name not in reasons]
         comparison = compare(benchmark, first, second, figures, self.resampling)
         if comparison is None:
