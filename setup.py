@@ -56,7 +56,7 @@ setup(
     packages=find_packages(include=["tapo", "tapo.*"]) + find_namespace_packages(include=["hydra_plugins.*"]),
     package_data={"tapo": PACKAGE_DATA},
     install_requires=[
-        # No upper bound: a nightly stays, and a run's start says what a newer verl has changed (tapo/compatibility.py).
+        # No upper bound: a nightly stays, and a run's start says what a newer verl has changed (tapo.launch.contract).
         "verl>=0.9.1",
         "TransferQueue>=0.1.10",
         "datasets",

@@ -19,7 +19,7 @@ def _register_trainers(module: ModuleType) -> None:
         importlib.import_module("tapo.trainer.trainers")
     except ImportError as error:
         # A verl that has moved what the variants extend: runs without TAPO are none of our business, and one with it
-        # is stopped by `tapo.compatibility.check_contract`.
+        # is stopped by `tapo.launch.contract.check_contract`.
         logger.warning("TAPO cannot extend the trainers of this verl: %s", error)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ
 
-from tapo.compatibility import assert_registered
+from tapo.launch.contract import assert_registered
 from tapo.rollout.worker import TapoAgentLoopWorker
 
 

@@ -12,10 +12,10 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
 from tapo.config import read_tapo_config
-from tapo.context import construction_max_tokens
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import turn_end_ids
+from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge, Rollout

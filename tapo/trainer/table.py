@@ -7,7 +7,7 @@ from typing import Any
 from tapo import transfer
 from tapo.core.groups import REF_TAG
 from tapo.core.reconstruction import decode, response_text, split_reflection
-from tapo.run import TABLE_TRACKERS
+from tapo.launch.prepare import TABLE_TRACKERS
 from tapo.trainer.batch import is_padding
 from tapo.trainer.metrics import RefStep, row_values
 from tapo.transfer import KVBatchMeta

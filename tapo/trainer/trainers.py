@@ -20,13 +20,14 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.utils.padding import response_to_nested
 
 from tapo import transfer
-from tapo.cluster import check_cluster
-from tapo.compatibility import check_contract
 from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.launch.checks import TRAINER_MODES, uses_tapo
+from tapo.launch.cluster import check_cluster
+from tapo.launch.contract import check_contract
+from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
 from tapo.rollout.report import NO_CORRECT_KEY, GroupReport
-from tapo.run import TRAINER_MODES, prepare_run, uses_tapo
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import (
     MINI_BATCH_FIELD,

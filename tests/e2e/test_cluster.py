@@ -13,7 +13,7 @@ from tests.e2e.harness import ROOT
 DRIVER = """
 import sys
 import ray
-from tapo.cluster import check_cluster
+from tapo.launch.cluster import check_cluster
 ray.init(address=sys.argv[1], log_to_driver=False)
 check_cluster(*map(float, sys.argv[2:]))
 """

@@ -1,18 +1,14 @@
-"""Every shipped YAML composes, and a composed run is checked."""
+"""Every shipped YAML composes, and its runs pass the check."""
 
-import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, AdvantageEstimator
 
-from tapo.config import ConfigError, TapoConfig, read_tapo_config
-from tapo.run import TRAINER_MODES, check_run, prepare_run
-from tests.stand_ins.trainer import MODEL, composed
+from tapo.config import TapoConfig, read_tapo_config
+from tapo.launch.checks import check_run
+from tests.stand_ins.trainer import composed
 
 ROOT = Path(__file__).parents[2]
 GROUP = sorted(path.stem for path in (Path(__file__).parents[2] / "tapo" / "conf" / "tapo").glob("*.yaml"))
@@ -34,155 +30,6 @@ def test_default_turns_a_grpo_run_into_tapo_with_the_documented_defaults():
 def test_both_fragments_apply_together():
     config = composed("+tapo=[default,cpu]")
     assert read_tapo_config(config).enable and config.trainer.device == "cpu"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["+algorithm.tapo.n_poz=1"], r"algorithm\.tapo\.n_poz"),
-        (["algorithm.tapo.ots.low=-1"], r"ots\.low = -1"),
-        (
-            ["actor_rollout_ref.rollout.n=5", "algorithm.tapo.n_pos=2", "algorithm.tapo.n_neg=4"],
-            r"rollout\.n = 5 cannot work: needs at least n_pos \+ n_neg = 2 \+ 4",
-        ),
-        (["actor_rollout_ref.rollout.n=1"], r"rollout\.n = 1 cannot work: needs at least 2"),
-        (["algorithm.adv_estimator=gae"], r"adv_estimator = 'gae' cannot work: it needs a critic"),
-        (["trainer.v1.trainer_mode=my_own"], r"trainer_mode = 'my_own' cannot work: allowed are sync, "),
-        (["trainer.use_v1=false"], r"use_v1 = False"),
-        (["+async_training.staleness_threshold=0.5"], r"async_training = .*main_ppo alone"),
-        (["+rollout.nnodes=1"], r"rollout = .*main_ppo alone"),
-        (["critic.enable=true"], r"critic\.enable = True"),
-        (["distillation.enabled=true"], r"distillation\.enabled"),
-        (["skip.rollout_tq.enable=true"], r"rollout_tq\.enable = True"),
-        (["reward.reward_model.enable=true"], r"reward_model\.enable = True .*enable_resource_pool=true"),
-        (["actor_rollout_ref.rollout.enable_rollout_routing_replay=true"], r"routing_replay = True"),
-        (
-            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
-            r"agent_loop_manager_class = None .*TapoAgentLoopManager",
-        ),
-        (
-            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=no.such.Manager"],
-            r"agent_loop_manager_class = 'no\.such\.Manager' cannot work: needs a class that can be imported",
-        ),
-        (
-            ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=verl.trainer.ppo.v1.AgentLoopManagerTQ"],
-            r"agent_loop_manager_class = 'verl",
-        ),
-    ],
-)
-def test_runs_that_cannot_work_are_refused_with_key_value_and_reason(overrides, message):
-    with pytest.raises(ConfigError, match=message):
-        check_run(composed("+tapo=default", *overrides))
-
-
-ESTIMATORS = sorted({estimator.value for estimator in AdvantageEstimator} - {"gae"})
-CONFIGS = ["ppo_trainer", "ppo_megatron_trainer"]
-AGGREGATIONS = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
-LORA = ["actor_rollout_ref.model.lora_rank=32", "actor_rollout_ref.model.target_modules=all-linear"]
-OTHERS = [
-    [],
-    LORA,
-    ["actor_rollout_ref.actor.shuffle=true", "actor_rollout_ref.actor.ppo_epochs=2"],
-    ["actor_rollout_ref.actor.use_prefix_grouper=true"],
-    ["algorithm.rollout_correction.bypass_mode=true", "actor_rollout_ref.rollout.calculate_log_probs=true"],
-    ["algorithm.filter_groups.enable=true", "algorithm.use_kl_in_reward=true"],
-    ["reward.reward_model.enable=true", "reward.reward_model.enable_resource_pool=true"],
-    ["actor_rollout_ref.rollout.multi_turn.enable=true"],
-]
-
-
-def launch_lines(seed=8, number=28):
-    """Launch lines as users write them: each value of each setting in at least one, else drawn at random."""
-    settings = {
-        "algorithm.adv_estimator": [*ESTIMATORS, "tapo"],
-        "actor_rollout_ref.rollout.n": [2, 3, 4, 5, 7, 8, 12, 16, 32, 64],
-        "actor_rollout_ref.actor.loss_agg_mode": AGGREGATIONS,
-        "actor_rollout_ref.actor.policy_loss.loss_mode": sorted(POLICY_LOSS_REGISTRY),
-        "actor_rollout_ref.rollout.name": ["vllm", "sglang", "trtllm"],
-        "trainer.v1.trainer_mode": [None, *TRAINER_MODES, *TRAINER_MODES.values()],
-    }
-    rng = random.Random(seed)
-    columns = {}
-    for key, values in settings.items():
-        repeated = [value for _ in range(number // len(values) + 1) for value in rng.sample(values, len(values))]
-        columns[key] = repeated[:number]
-    for i in range(number):
-        line = [f"{key}={column[i]}" for key, column in columns.items() if column[i] is not None]
-        yield pytest.param(CONFIGS[i % 2], [*line, *OTHERS[i % len(OTHERS)]], id=str(i))
-
-
-@pytest.mark.parametrize(("config", "line"), launch_lines())
-def test_a_launch_line_of_any_critic_free_run_starts_with_the_group_and_nothing_else(config, line):
-    run = composed("+tapo=default", *line, config=config)
-    assert check_run(run).enable
-    assert [value for value in line if value.startswith("algorithm.adv")] == [
-        f"algorithm.adv_estimator={run.algorithm.adv_estimator}"
-    ]
-
-
-def test_the_lines_of_the_matrix_hold_every_estimator_loss_and_mode():
-    text = " ".join(" ".join(line.values[1]) for line in launch_lines())
-    for name in (*ESTIMATORS, *POLICY_LOSS_REGISTRY, *AGGREGATIONS, *TRAINER_MODES, "n=2 ", "n=64 "):
-        assert name in text
-
-
-def test_switched_off_nothing_is_refused_that_verl_runs():
-    off = ["+tapo=default", "algorithm.tapo.enable=false"]
-    for line in (["algorithm.adv_estimator=gae"], ["actor_rollout_ref.rollout.n=1"], ["distillation.enabled=true"]):
-        assert not check_run(composed(*off, *line)).enable
-
-
-def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "prompt.txt").write_text("{query}{wrong}{correct}")
-    config = composed(
-        "+tapo=default",
-        "algorithm.tapo.construction.prompt_file=prompt.txt",
-        "algorithm.tapo.dump_dir=dump",
-        f"actor_rollout_ref.model.path={MODEL}",
-        "algorithm.adv_estimator=tapo",
-    )
-    prepare_run(config)
-    assert (config.trainer.v1.trainer_mode, config.algorithm.adv_estimator) == ("sync", "grpo")
-    assert config.algorithm.tapo.dump_dir == str(tmp_path / "dump")
-    (tmp_path / "prompt.txt").unlink()
-    assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
-
-
-@pytest.mark.e2e  # two launches of verl's imports
-@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "multirun"])
-def test_a_bad_value_stops_the_launch_command_itself(tmp_path, flags):
-    script = tmp_path / "app.py"
-    script.write_text(
-        "import hydra, verl.trainer.ppo.core_algos\n"
-        "@hydra.main(config_path='pkg://verl.trainer.config', config_name='ppo_trainer', version_base=None)\n"
-        "def main(config):\n    print('main was reached')\n"
-        "main()\n"
-    )
-    command = [
-        sys.executable,
-        script,
-        "+tapo=default",
-        "algorithm.adv_estimator=grpo",
-        "actor_rollout_ref.rollout.n=8",
-        "algorithm.tapo.n_pos=0",
-        *flags,
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "TAPO: algorithm.tapo.n_pos = 0 cannot work: needs an integer >= 1" in done.stderr
-    assert "main was reached" not in done.stdout
-
-
-def test_a_reward_that_stands_where_verl_does_not_look_is_warned_of(caplog):
-    prepare_run(composed("+tapo=default", f"actor_rollout_ref.model.path={MODEL}", "custom_reward_function.path=r.py"))
-    assert "custom_reward_function.path = r.py has no effect" in caplog.text
-    assert "set reward.custom_reward_function.path" in caplog.text
-
-
-def test_without_the_group_the_message_says_what_to_append():
-    with pytest.raises(ConfigError, match=r"\+tapo=default"):
-        check_run(composed())
 
 
 RECIPES = [*sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")), ROOT / "examples/arithmetic/config/rl.yaml"]

@@ -9,7 +9,7 @@ from transfer_queue import KVBatchMeta
 from verl.utils.tracking import Tracking
 
 from tapo.core.groups import REF_TAG
-from tapo.run import prepare_run
+from tapo.launch.prepare import prepare_run
 from tapo.trainer import table, trainers
 from tapo.trainer.metrics import row_values
 from tests.stand_ins.trainer import MODEL, Trainer, composed

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from inspect import Signature
 
-from tapo.definitions import NotCallableError, find, signature
+from tapo.launch.definitions import NotCallableError, find, signature
 from tapo.versions import installed_versions
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tapo.config import TapoConfig
-from tapo.context import (
+from tapo.launch.context import (
     REENCODING_TOKENS,
     construction_max_tokens,
     context_report,

@@ -1,0 +1,28 @@
+"""What a run is given once it is checked."""
+
+from tapo.config import read_tapo_config
+from tapo.launch.prepare import prepare_run
+from tests.stand_ins.trainer import MODEL, composed
+
+
+def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompt.txt").write_text("{query}{wrong}{correct}")
+    config = composed(
+        "+tapo=default",
+        "algorithm.tapo.construction.prompt_file=prompt.txt",
+        "algorithm.tapo.dump_dir=dump",
+        f"actor_rollout_ref.model.path={MODEL}",
+        "algorithm.adv_estimator=tapo",
+    )
+    prepare_run(config)
+    assert (config.trainer.v1.trainer_mode, config.algorithm.adv_estimator) == ("sync", "grpo")
+    assert config.algorithm.tapo.dump_dir == str(tmp_path / "dump")
+    (tmp_path / "prompt.txt").unlink()
+    assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
+
+
+def test_a_reward_that_stands_where_verl_does_not_look_is_warned_of(caplog):
+    prepare_run(composed("+tapo=default", f"actor_rollout_ref.model.path={MODEL}", "custom_reward_function.path=r.py"))
+    assert "custom_reward_function.path = r.py has no effect" in caplog.text
+    assert "set reward.custom_reward_function.path" in caplog.text
