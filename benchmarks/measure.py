@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 REPEATS = 5
+COST = ("", "seconds", "CPU seconds", "CPU rollouts/s", "peak MiB")
 
 
 def measure(prepare: Callable[[], Callable[[], Any]]) -> tuple[float, float]:
@@ -35,6 +36,12 @@ def _in_child(start: str, target: Callable[..., Any], *arguments: Any) -> Any:
 
 def _send(pipe: Any, target: Callable[..., Any], *arguments: Any) -> None:
     pipe.send(target(*arguments))
+
+
+def shown(cost: dict[str, float], rollouts: int | None) -> list[str]:
+    """What `measure_once` found, under `COST`; `rollouts` for a rate, None for none."""
+    rate = "-" if rollouts is None else f"{rollouts / cost['cpu']:,.0f}"
+    return [f"{cost['seconds']:.1f}", f"{cost['cpu']:.1f}", rate, f"{cost['peak']:.0f}"]
 
 
 def peak_mib() -> float:

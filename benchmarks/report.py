@@ -6,13 +6,13 @@ Each report runs in a process of its own, on a dump written beforehand. Seconds 
 the whole process.
 """
 
-import argparse
 import json
 import random
 import tempfile
 import time
 from pathlib import Path
 
+import typer
 from measure import measure_once
 
 SENTENCE = "We substitute and simplify, so that the right side follows from the left one. "
@@ -53,16 +53,11 @@ def measure(problems: int, samples: int, characters: int) -> None:
     print(f"{problems * samples:>10}{problems:>10}{samples:>9}{mib:>10.1f}{figures}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--problems", type=int, default=62_500)
-    parser.add_argument("--characters", type=int, default=300)
-    options = parser.parse_args()
+def main(rows: int = 1_000_000, problems: int = 62_500, characters: int = 300) -> None:
     print(f"{'rows':>10}{'problems':>10}{'samples':>9}{'MiB':>10}{'seconds':>10}{'CPU seconds':>13}{'peak GiB':>11}")
-    measure(30, 64, 20 * options.characters)
-    measure(options.problems, options.rows // options.problems, options.characters)
+    measure(30, 64, 20 * characters)
+    measure(problems, rows // problems, characters)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
