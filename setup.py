@@ -82,6 +82,7 @@ setup(
         "transformers",
         "typer",
         "typing_extensions",
+        "wrapt",
     ],
     extras_require={
         "cpu": CPU_REQUIREMENTS,

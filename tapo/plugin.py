@@ -4,8 +4,9 @@ import importlib
 import logging
 from types import ModuleType
 
+from wrapt import register_post_import_hook
+
 from tapo.platforms import cpu
-from tapo.platforms.post_import import when_imported
 
 logger = logging.getLogger(__name__)
 
@@ -25,5 +26,5 @@ def _register_trainers(module: ModuleType) -> None:
 
 # Most processes train nothing, so nothing heavy is imported before verl itself imports the registries.
 cpu.activate_if_selected()
-when_imported("verl.trainer.ppo.core_algos", _register_estimator)
-when_imported("verl.trainer.ppo.v1", _register_trainers)
+register_post_import_hook(_register_estimator, "verl.trainer.ppo.core_algos")
+register_post_import_hook(_register_trainers, "verl.trainer.ppo.v1")

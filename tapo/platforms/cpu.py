@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from verl.plugin.platform import PlatformBase, PlatformRegistry
+from wrapt import register_post_import_hook
 
 from tapo.platforms import patches, vllm_distribution
-from tapo.platforms.post_import import when_imported
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def activate() -> None:
         os.environ.setdefault(name, value)
     vllm_distribution.answer_for_vllm()
     for module, patch in patches.PATCHES.items():
-        when_imported(module, patch)
+        register_post_import_hook(patch, module)
     PlatformRegistry.register(platform="cpu")(PlatformCPU)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tapo.platforms.post_import import when_imported
+from wrapt import register_post_import_hook
 
 ARGUMENTS = ("actor_rollout_ref.rollout.agent.default_agent_loop=seeded_agent",)
 
@@ -52,5 +52,5 @@ def _watch_advantages(module: ModuleType) -> None:
     PPOTrainer._compute_advantage = watched
 
 
-when_imported("verl.experimental.agent_loop", _register_agent)
-when_imported("verl.trainer.ppo.v1", _watch_advantages)
+register_post_import_hook(_register_agent, "verl.experimental.agent_loop")
+register_post_import_hook(_watch_advantages, "verl.trainer.ppo.v1")

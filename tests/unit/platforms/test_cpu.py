@@ -112,7 +112,7 @@ def test_the_platform_is_there_only_if_asked_for(asked, there):
 
 
 def test_a_value_of_the_user_stays(monkeypatch):
-    monkeypatch.setattr(cpu, "when_imported", lambda *args: None)
+    monkeypatch.setattr(cpu, "register_post_import_hook", lambda *args: None)
     monkeypatch.setattr(cpu.vllm_distribution, "answer_for_vllm", lambda: None)
     for name in cpu.ENVIRONMENT:
         monkeypatch.setenv(name, "mine")
@@ -128,7 +128,7 @@ def test_a_patch_that_fails_leaves_the_platform_unregistered_and_says_why(monkey
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
     monkeypatch.setattr(cpu, "ENVIRONMENT", {})
     monkeypatch.setattr(cpu.vllm_distribution, "answer_for_vllm", lambda: None)
-    monkeypatch.setattr(cpu, "when_imported", fail)
+    monkeypatch.setattr(cpu, "register_post_import_hook", fail)
     monkeypatch.setattr(cpu.PlatformRegistry, "register", registered.append)
     with pytest.raises(patches.PatchError):
         cpu.activate_if_selected()
