@@ -29,9 +29,9 @@ def run(options: RunOptions) -> None:
 @takes_options
 def report(options: ReportCommand) -> None:
     """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
-    from tapo.evaluation.render import print_and_write
+    from tapo.evaluation.render import report_runs
 
-    print_and_write(options, Console())
+    report_runs(options, Console())
 
 
 @app.command()
@@ -55,9 +55,9 @@ def constructions(options: ConstructionsCommand) -> None:
 @takes_options
 def summary(options: SummaryCommand) -> None:
     """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
-    from tapo.evaluation.render import print_summary
+    from tapo.evaluation.render import summarise_runs
 
-    print_summary(options.runs, Console())
+    summarise_runs(options, Console())
 
 
 @takes_options

@@ -3,17 +3,18 @@
 import heapq
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tapo.core.phrases import Detector, PhraseMatch, load_detector
 from tapo.evaluation.agreement import LABELLED_EXAMPLES, REFLECTION, LabelledExample, agreement, read_labelled
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import find_runs
 from tapo.evaluation.options import ReflectionsCommand
-from tapo.evaluation.reflection import Detector, PhraseMatch, load_detector
 from tapo.files.json_lines import read_json_lines
 
 CONTEXT = 160
@@ -40,32 +41,31 @@ def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int
     Raises:
         ValueError: the dump cannot be read.
     """
-    path = _file(dump)
-    rng = random.Random(seed)
-    phrases: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    totals = {True: 0, False: 0}
-    kept: list[tuple[float, int, str, list[PhraseMatch]]] = []
-    for line, row in read_json_lines(path, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
-        output = row.get("output")
-        if not isinstance(output, str):
-            raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
-        found = detector.find(output) if detector.reflects(output) else []
-        totals[bool(found)] += 1
-        phrases.update({match.phrase for match in found})
-        if bool(found) == matched:
-            entry = (rng.random(), line.number, output, found)
-            heapq.heappush(kept, entry) if len(kept) < limit else heapq.heappushpop(kept, entry)
-    for _, number, output, found in sorted(kept, key=lambda entry: entry[1]):
+    path, rng = _file(dump), random.Random(seed)
+    phrases, left_out, responses = Counter[str](), Counter[str](), Counter[bool]()
+
+    def candidates() -> Iterator[tuple[float, int, str, list[PhraseMatch]]]:
+        for line, row in read_json_lines(path, on_half_written=lambda _: left_out.update([HALF_WRITTEN])):
+            output = row.get("output")
+            if not isinstance(output, str):
+                raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
+            found = detector.find(output)
+            responses[bool(found)] += 1
+            phrases.update({match.phrase for match in found})
+            if bool(found) == matched:
+                yield rng.random(), line.number, output, found
+
+    drawn = heapq.nlargest(limit, candidates())
+    for _, number, output, found in sorted(drawn, key=lambda entry: entry[1]):
         console.rule(f"{path.name}, line {number}")
         console.print(highlighted(output, found))
-    table = Table("phrase", "responses", title=f"{totals[True]} of {sum(totals.values())} responses reflect")
+    table = Table("phrase", "responses", title=f"{responses[True]} of {responses.total()} responses reflect")
     for phrase, count in phrases.most_common():
         table.add_row(phrase, str(count))
     console.print(table)
-    for what, count in counts.items():
+    for what, count in left_out.items():
         console.print(f"Note: {what}: {count}", highlight=False)
-    return len(kept)
+    return len(drawn)
 
 
 def _file(dump: Path) -> Path:
@@ -87,15 +87,15 @@ def highlighted(output: str, found: list[PhraseMatch]) -> Text:
     return Text.assemble("... " if start else "", shown, " ..." if end < len(output) else "")
 
 
-def print_agreement(detector: Detector, examples: list[LabelledExample], console: Console) -> None:
+def print_agreement(detector: Detector, examples: Sequence[LabelledExample], console: Console) -> None:
     """Agreement with hand-labelled examples, and those on which the two differ."""
-    result = agreement(detector, examples)
-    told = result.confusion
+    told = agreement(detector, examples)
     table = Table("examples", "precision", "recall", "agreement", "Cohen's kappa")
     table.title = f"{detector.name}, version {detector.version}, against hand-labelled examples"
     figures = (told.precision(REFLECTION), told.recall(REFLECTION), told.accuracy, told.kappa)
     table.add_row(str(told.total), *("undefined" if figure is None else f"{figure:.2f}" for figure in figures))
     console.print(table)
-    for kind, listed in (("missed", result.missed), ("false alarm", result.false_alarms)):
-        for example in listed:
-            console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
+    for kind, label in (("missed", True), ("false alarm", False)):
+        for example in examples:
+            if example.reflection is label and detector.reflects(example.text) is not label:
+                console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)

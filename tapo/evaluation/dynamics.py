@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tapo.core.funnel import FUNNEL
 from tapo.evaluation.options import PlotCommand
-from tapo.evaluation.plots import FORMATS, new_figure
+from tapo.evaluation.plots import new_figure, save
 from tapo.evaluation.training_logs import TrainingLog, read_training_logs
 
 PANELS = (
@@ -56,10 +56,7 @@ def draw_runs(paths: Sequence[Path], folder: Path, *, smooth: int = 1) -> tuple[
     handles = [axes[0].plot([], [], color=f"C{index}", label=log.name)[0] for index, log in enumerate(logs)]
     axes[-1].legend(handles=handles, loc="center", title="run")
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"dynamics.{suffix}" for suffix in FORMATS]
-    for file in files:
-        figure.savefig(file, dpi=150)
-    return files, notes
+    return save(figure, folder, "dynamics"), notes
 
 
 def choose(keys: Sequence[str], logs: Sequence[TrainingLog]) -> str:

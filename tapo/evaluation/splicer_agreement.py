@@ -99,12 +99,9 @@ def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledCons
                 raise ValueError(f"{path}, {name}: label = {answer['label']!r}, allowed are {', '.join(LABELS)}")
             examples.append(
                 LabelledConstruction(
+                    **{key: rollout[key] for key in ("language", "kind", "held_out", "wrong")},
                     id=name,
-                    language=rollout["language"],
-                    kind=rollout["kind"],
-                    held_out=rollout["held_out"],
                     label=answer["label"],
-                    wrong=rollout["wrong"],
                     reconstruction=_apply(answer, rollout["wrong"], f"{path}, {name}"),
                 )
             )

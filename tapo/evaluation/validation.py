@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.core.phrases import load_detector
 from tapo.evaluation.benchmarks import Benchmark, read_benchmarks
 from tapo.evaluation.checkpoint import Checkpoint, is_complete_model, resolve_checkpoint
 from tapo.evaluation.folders import METRICS
 from tapo.evaluation.manifest import MANIFEST, SCHEMA, write_manifest
 from tapo.evaluation.options import RunOptions
 from tapo.evaluation.protocol import LOGS, hydra_value, protocol_overrides, refuse_conflicts, verifier_of
-from tapo.evaluation.reflection import load_detector
 from tapo.files.fingerprint import fingerprint_of_model
 from tapo.training_progress import run_showing_progress
 from tapo.versions import installed_versions

@@ -9,8 +9,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo import cli
+from tapo.core.phrases import load_detector
 from tapo.evaluation.detector_samples import highlighted, print_sample
-from tapo.evaluation.reflection import load_detector
 
 OUTPUTS = ["\\boxed{1}", "2\nWait, no.\n\\boxed{1}", "Hmm, \\boxed{2}", "\\boxed{3}"]
 
