@@ -1,7 +1,6 @@
 """Options: a class of them is the one source of default, help and check, and commands are made from it."""
 
 import copy
-import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -188,19 +187,18 @@ def type_name(annotation: Any) -> str:
     return "None" if plain is type(None) else getattr(plain, "__name__", str(plain))
 
 
-def takes_options(function: Callable[[Any], None]) -> Callable[..., None]:
-    """A function of one option class as a function of the class's options, which typer makes a command of.
+def as_command(options: type[Options], work: Callable[[Any], None]) -> Callable[..., None]:
+    """A function of the options of a class, which typer makes a command of; `work` is given the options.
 
-    Flag, help, default and panel come from the class: `--key-words` for `key_words` (a `typer.Option` or
+    Help, flags, defaults and panels come from the class: `--key-words` for `key_words` (a `typer.Option` or
     `typer.Argument` in the field's metadata says otherwise), mappings as repeated KEY=VALUE.
     """
-    options = next(iter(get_type_hints(function).values()))
 
-    @functools.wraps(function)
     def command(**given: Any) -> None:
         chosen = {name: value for name, value in given.items() if value is not None and value != []}
-        function(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
+        work(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
 
+    command.__doc__ = options.__doc__
     parameters = [_parameter(*found) for found in _own_first(options)]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

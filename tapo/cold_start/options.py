@@ -65,7 +65,7 @@ class Recipe(Options):
 
 
 class BuildOptions(Recipe, Limits, Sampling, EngineOptions, RewardOptions):
-    """Of `tapo cold-start build`."""
+    """Trajectories from wrong rollouts, then SFT and IFT chats with a datasheet."""
 
     rollouts: Annotated[tuple[Path, ...], typer.Argument()]
     """Folders of scored rollouts (`tapo rollout`)."""

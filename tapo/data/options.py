@@ -46,7 +46,7 @@ class CorrectOptions(Options):
 
 
 class PrepareOptions(OverlapOptions):
-    """Of `tapo data prepare`; a dataset that is known by its name brings source and data source with it."""
+    """Problems in any common format to verl's parquet; unusable rows are dropped and counted."""
 
     name: Annotated[str, typer.Argument()]
     """deepscaler, aime2024, aime2025, hmmt_feb_2025 or custom."""
@@ -96,7 +96,7 @@ class PrepareOptions(OverlapOptions):
 
 
 class DecontaminateOptions(OverlapOptions):
-    """Of `tapo data decontaminate`."""
+    """Drop training queries that are evaluation problems, reworded or not, and list them."""
 
     train: Annotated[Path, typer.Argument()]
     """verl parquet file."""
@@ -115,6 +115,10 @@ class StoreOptions(Options):
     """Folder of scored rollouts."""
 
 
+class RepairOptions(StoreOptions):
+    """Move parts that cannot be read aside, so that their queries are sampled again."""
+
+
 class Band(Options):
     """Pass rates that are kept, both ends included."""
 
@@ -131,7 +135,7 @@ class Band(Options):
 
 
 class FilterOptions(StoreOptions, Band, CorrectOptions, ColumnOptions):
-    """Of `tapo data filter`."""
+    """Keep the queries that are neither mastered nor hopeless."""
 
     data: tuple[Path, ...]
     """The verl parquet file that was sampled from; repeatable."""

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
 
+from tapo.data.options import RepairOptions
 from tapo.files.part_store import PartStore
+from tapo.terminal import say
 
 FINISH_REASONS = ("stop", "length")
 
@@ -154,3 +157,9 @@ class RolloutStore(PartStore[QueryRollouts]):
     row = QueryRollouts
     to_table = staticmethod(to_table)
     from_table = staticmethod(from_table)
+
+
+def run_repair(options: RepairOptions, console: Console) -> None:
+    """`tapo data repair`."""
+    moved = RolloutStore.open(options.rollouts).repair()
+    say(f"{len(moved)} damaged parts", console)

@@ -53,7 +53,7 @@ class SamplingProtocol(EvaluationOptions):
 
 
 class RunOptions(SamplingProtocol):
-    """`tapo eval run`."""
+    """Sample and score a checkpoint on benchmarks through verl's own validation."""
 
     model: Annotated[str, typer.Argument()]
     """Hugging Face folder or name, or a verl checkpoint."""
@@ -91,7 +91,7 @@ class ReportOptions(EvaluationOptions):
 
 
 class ReportCommand(ReportOptions):
-    """`tapo eval report`."""
+    """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
 
     folders: Annotated[tuple[Path, ...], typer.Argument(metavar="DIR...")]
     """Runs: dumps of `tapo eval run` or of any verl validation."""
@@ -100,7 +100,7 @@ class ReportCommand(ReportOptions):
 
 
 class ReflectionsCommand(EvaluationOptions):
-    """`tapo eval reflections`."""
+    """What the reflection detector matched on a random sample, and its agreement with hand-labelled examples."""
 
     dump: Annotated[Path | None, typer.Argument()] = None
     """A STEP.jsonl, or a folder of `tapo eval report`."""
@@ -117,7 +117,7 @@ class ReflectionsCommand(EvaluationOptions):
 
 
 class ConstructionsCommand(EvaluationOptions):
-    """`tapo eval constructions`."""
+    """How far the splicer agrees with hand-labelled constructions; held-out ones apart."""
 
     labelled: Path | None = None
     """Hand-labelled constructions in place of those that ship."""
@@ -126,14 +126,14 @@ class ConstructionsCommand(EvaluationOptions):
 
 
 class SummaryCommand(EvaluationOptions):
-    """`tapo summary`."""
+    """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
 
     runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
     """Runs: validation/STEP.jsonl and, for the funnel, metrics.jsonl in each."""
 
 
 class PlotCommand(EvaluationOptions):
-    """`tapo plot`."""
+    """Training dynamics: the paper's six panels and the construction funnel, runs beside each other."""
 
     runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
     """Runs: metrics.jsonl, a .jsonl file, or TensorBoard events."""

@@ -92,7 +92,7 @@ class RewardOptions(CorrectOptions):
 
 
 class RolloutOptions(Sampling, EngineOptions, RewardOptions, ColumnOptions):
-    """Of `tapo rollout`."""
+    """K responses to each query, scored by the run's reward."""
 
     data: Annotated[tuple[Path, ...], typer.Argument()]
     """verl parquet files of queries, taken as they are."""

@@ -10,7 +10,7 @@ from tapo.options import AtLeastOne
 
 
 class InspectOptions(CorrectOptions):
-    """Which constructions of a dump, and where they are shown."""
+    """Constructed trajectories in colour, in the terminal or as a page: kept prefix, reflection, correction."""
 
     dump: Annotated[Path, typer.Argument()]
     """The folder that algorithm.tapo.dump_dir named, or that `tapo cold-start build` wrote."""
