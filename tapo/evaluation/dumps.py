@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.phrases import Detector
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.lengths import TokenCounter
@@ -55,7 +56,7 @@ class _Output:
 
 
 def read_dump(
-    path: Path, detector: Detector, *, reward_threshold: float = 0.5, counter: TokenCounter | None = None
+    path: Path, detector: Detector, *, reward_threshold: float = REWARD_THRESHOLD, counter: TokenCounter | None = None
 ) -> Dump:
     """Read a dump in one pass; memory does not grow with the length of texts.
 

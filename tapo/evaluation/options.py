@@ -7,6 +7,7 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options
 
 AtLeast100 = Annotated[int, Needs("an integer >= 100", lambda number: number >= 100)]
@@ -78,7 +79,7 @@ class ReportOptions(EvaluationOptions):
     """A phrase list (YAML) in place of the one that ships."""
     step: int | None = None
     """Step to report (default: each run's last)."""
-    reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = 0.5
+    reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = REWARD_THRESHOLD
     """A sample is correct iff its acc, else score, is greater."""
     tokenizer: str | None = None
     """Counts lengths where the dump holds none (default: the manifest's model)."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.phrases import Detector, load_detector
 
 
@@ -21,7 +22,10 @@ class ReflectionReport:
 
 
 def reflection_rates(
-    records: Iterable[Mapping[str, Any]], detector: Detector | None = None, *, reward_threshold: float = 0.5
+    records: Iterable[Mapping[str, Any]],
+    detector: Detector | None = None,
+    *,
+    reward_threshold: float = REWARD_THRESHOLD,
 ) -> ReflectionReport:
     """DSR and ERR over responses (the paper names them without denominators; docs/evaluation.md states ours).
 
