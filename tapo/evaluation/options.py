@@ -90,11 +90,16 @@ class ReportOptions(EvaluationOptions):
     """Of the resampling."""
 
 
-class ReportCommand(ReportOptions):
-    """`tapo eval report`."""
+class SummaryCommand(ReportOptions):
+    """`tapo summary`."""
 
     folders: Annotated[tuple[Path, ...], typer.Argument(metavar="DIR...")]
-    """Runs: dumps of `tapo eval run` or of any verl validation."""
+    """Runs: dumps of `tapo eval run` or of any verl validation; for the funnel, metrics.jsonl beside them."""
+
+
+class ReportCommand(SummaryCommand):
+    """`tapo eval report`."""
+
     out: Path | None = None
     """Folder for report.md, report.json and plots."""
 
@@ -123,13 +128,6 @@ class ConstructionsCommand(EvaluationOptions):
     """Hand-labelled constructions in place of those that ship."""
     disagreements: Annotated[bool, typer.Option("--disagreements")] = False
     """Show where the splicer disagrees."""
-
-
-class SummaryCommand(EvaluationOptions):
-    """`tapo summary`."""
-
-    runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
-    """Runs: validation/STEP.jsonl and, for the funnel, metrics.jsonl in each."""
 
 
 class PlotCommand(EvaluationOptions):

@@ -24,8 +24,7 @@ def report_runs(options: ReportCommand, console: Console) -> None:
     """`tapo eval report`."""
     from tapo.evaluation.written_report import write_report
 
-    with console.status("reading") as status:
-        report = build_report(options.folders, options, progress=status.update)
+    report = _built(options, console)
     print_report(report, tables(report), console)
     if options.out is not None:
         for file in write_report(report, options.out.expanduser()):
@@ -34,9 +33,14 @@ def report_runs(options: ReportCommand, console: Console) -> None:
 
 def summarise_runs(options: SummaryCommand, console: Console) -> None:
     """`tapo summary`: of the report, mean accuracy before and after, and the construction funnel."""
-    report = build_report(options.runs)
+    report = _built(options, console)
     accuracies = [_before_and_after(benchmark, runs) for benchmark, runs in report.by_benchmark().items()]
     print_report(report, [*accuracies, *_funnels(report)], console)
+
+
+def _built(options: SummaryCommand, console: Console) -> Report:
+    with console.status("reading") as status:
+        return build_report(options.folders, options, progress=status.update)
 
 
 def print_report(report: Report, shown: Iterable[Table], console: Console) -> None:
