@@ -22,8 +22,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tapo.cold_start.build import construct_all, mix
-from tapo.cold_start.construct import ConstructionTask, Limits
-from tapo.cold_start.mixture import Recipe
+from tapo.cold_start.construct import ConstructionTask
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import ConstructionStore
 from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT

@@ -23,7 +23,8 @@ from rich.table import Table
 
 from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import prompt_of
-from tapo.data.pass_rate import Band, filter_queries
+from tapo.data.options import FilterOptions
+from tapo.data.pass_rate import filter_queries
 from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 
@@ -66,7 +67,7 @@ def append(folder: Path, queries: int) -> dict[str, float]:
         before, cpu_before = time.perf_counter(), time.process_time()
         store.append(rows)
         seconds, cpu = seconds + time.perf_counter() - before, cpu + time.process_time() - cpu_before
-        size += sum(row.size for row in rows)
+        size += RolloutStore.to_table(rows).nbytes
     return {"seconds": seconds, "cpu": cpu, "size": size}
 
 
@@ -84,15 +85,14 @@ def resume(folder: Path, queries: int) -> None:
 
 def filter_(folder: Path, queries: int) -> None:
     store = RolloutStore.open(folder / "store")
-    report = filter_queries(
-        store, QueryFiles(folder / "train.parquet"), folder / "rl.parquet", Band(), allow_missing=True
-    )
+    data, out = folder / "train.parquet", folder / "rl.parquet"
+    options = FilterOptions(rollouts=store.folder, data=(data,), out=out, allow_missing=True)
+    report = filter_queries(options, store, QueryFiles(data))
     assert report["queries"] == TRAINING and report["histogram"]
 
 
 def decontaminate_(folder: Path, queries: int) -> None:
-    index = Decontaminator()
-    index.add_file(folder / "test.parquet")
+    index = Decontaminator(files=[folder / "test.parquet"])
     kept, dropped = decontaminate(folder / "train.parquet", index, folder / "clean.parquet", folder / "report.jsonl")
     assert (kept, dropped) == (TRAINING - EVALUATION, EVALUATION)
 

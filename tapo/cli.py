@@ -9,7 +9,7 @@ from tapo.data.cli import app as data_app
 from tapo.evaluation import cli as evaluation
 from tapo.generation.cli import rollout
 from tapo.generation.servers import ServersFailed
-from tapo.inspection.cli import app as inspection_app
+from tapo.inspection.cli import inspect
 from tapo.shipped import app as recipe_app
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app.add_typer(cold_start_app, name="cold-start")
 app.add_typer(evaluation.app, name="eval")
 app.command()(evaluation.plot)
 app.command()(evaluation.summary)
-app.add_typer(inspection_app)
+app.command()(inspect)
 app.add_typer(recipe_app, name="recipe")
 
 

@@ -7,9 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import model_validator
 from typing_extensions import Self
 
+from tapo.core.defaults import MIN_PREFIX_SHARE, REWARD_THRESHOLD
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
-from tapo.core.reconstruction import MIN_PREFIX_SHARE
-from tapo.core.selection import REWARD_THRESHOLD, paper_thresholds
+from tapo.core.selection import paper_thresholds
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
 
 __all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "TapoConfig", "read_tapo_config"]

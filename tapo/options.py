@@ -6,8 +6,8 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import (
@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
+
+OptionsT = TypeVar("OptionsT", bound="Options")
 
 
 class ConfigError(ValueError):
@@ -83,10 +85,10 @@ class Options(BaseModel):
 
     Raises:
         ConfigError: an unknown option, a wrong type or a value out of range; a validator of a subclass raises it with
-            the key as the class itself names it, or "" in a validator of one field.
+            the key as the class itself names it, or "" in a validator of one field, any other ValueError as it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True)
 
     panel: ClassVar[str | None] = None
     """Heading of the class's own options in the help of a command."""
@@ -129,17 +131,23 @@ class Options(BaseModel):
             raise ConfigError("", value, "needs a value of type float")
         return value
 
+    def only(self, base: type[OptionsT]) -> OptionsT:
+        """The options of one of the classes that this one inherits from."""
+        return base(**{name: getattr(self, name) for name in base.model_fields})
+
     def part(self, base: type["Options"]) -> dict[str, Any]:
-        """The options of one of the classes that this one inherits from, as JSON holds them: for fingerprints."""
+        """The same as JSON holds them: for fingerprints."""
         return self.model_dump(mode="json", include=set(base.model_fields))
 
 
-def _config_error(error: ValidationError, options: type[Options]) -> ConfigError:
+def _config_error(error: ValidationError, options: type[Options]) -> ValueError:
     """The first of pydantic's errors in our words."""
     first = error.errors(include_url=False)[0]
     path, got = list(first["loc"]), None if first["type"] == "missing" else first["input"]
     allowed = _allowed(first["type"], path, options)
     cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ValueError) and not isinstance(cause, ConfigError):
+        return cause  # with a sentence of its own
     if isinstance(cause, ConfigError):
         path, got, allowed = [*path, cause.key], cause.got, cause.allowed
     return ConfigError(options.key(".".join(str(part) for part in path if part != "")), got, allowed)
@@ -167,14 +175,7 @@ def _allowed(kind: str, path: list[Any], options: type[Options]) -> str:
 
 def _plain(annotation: Any) -> Any:
     """A type without the metadata that is annotated to it or its parts."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _plain(arguments[0])
-    if origin in (Union, UnionType):
-        return functools.reduce(lambda one, other: one | other, map(_plain, arguments))
-    if origin is tuple:
-        return tuple[_plain(arguments[0]), ...]  # type: ignore[misc]
-    return annotation
+    return get_type_hints(SimpleNamespace(__annotations__={"annotation": annotation}))["annotation"]
 
 
 def type_name(annotation: Any) -> str:
@@ -182,6 +183,8 @@ def type_name(annotation: Any) -> str:
     plain = _plain(annotation)
     if get_origin(plain) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(plain)))
+    if get_origin(plain) is Literal:
+        return " | ".join(map(str, get_args(plain)))
     return "None" if plain is type(None) else getattr(plain, "__name__", str(plain))
 
 

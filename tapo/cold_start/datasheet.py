@@ -4,14 +4,14 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Template
 
-from tapo.cold_start.mixture import Choice, Recipe
+from tapo.cold_start.mixture import Choice
+from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore
 from tapo.files.atomic import write_text_atomically
 
@@ -79,7 +79,7 @@ def datasheet(
         "attempts": dict(attempts),
         "quantiles": list(QUANTILES),
         "distributions": distributions,
-        "facts": {**facts, "recipe": asdict(recipe), "versions": versions()},
+        "facts": {**facts, "recipe": recipe.model_dump(), "versions": versions()},
     }
 
 

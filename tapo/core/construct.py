@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tapo.core.answer import parse_construction
+from tapo.core.defaults import MIN_PREFIX_SHARE
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import MIN_PREFIX_SHARE, Spliced, splice
+from tapo.core.reconstruction import Spliced, splice
 from tapo.core.tokens import turn_end
 
 

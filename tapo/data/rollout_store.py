@@ -14,11 +14,13 @@ from tapo.files.part_store import PartStore
 
 FINISH_REASONS = ("stop", "length")
 
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""A chat."""
 SCHEMA = pa.schema(
     [
         ("index", pa.string()),
         ("data_source", pa.string()),
-        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("prompt", MESSAGES),
         ("ground_truth", pa.string()),
         ("responses", pa.list_(pa.string())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
@@ -79,11 +81,6 @@ class QueryRollouts:
         if self.reward_inputs:
             inputs = json.loads(self.reward_inputs)
         return {"data_source": self.data_source, "index": self.index, **inputs}
-
-    @property
-    def size(self) -> int:
-        """Bytes that its texts and ids take in Arrow, give or take those of other alphabets."""
-        return sum(map(len, self.responses)) + 4 * sum(map(len, self.response_ids))
 
 
 PER_RESPONSE = ("responses", "response_ids", "finish_reasons", "scores")

@@ -1,5 +1,6 @@
 """A class of options: what it refuses, and the command that is made from it."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -144,3 +145,11 @@ def test_the_help_of_a_command_shows_names_defaults_and_docstrings_by_panel():
     ):
         assert said in text, said
     assert text.index("--exact") < text.index("─ Engine ─") < text.index("Folder or name. [required]")
+
+
+def test_the_options_page_is_what_the_classes_say():
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("options_page", docs / "options.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (docs / "options.md").read_text() == module.page(), "python docs/options.py > docs/options.md"

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.data.queries import iter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.query import stable_index
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.fingerprint import MIB, fingerprint_of_file, fingerprint_of_model
@@ -116,9 +116,9 @@ def write_queries(path, indices, **changes):
 
 
 def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
-    assert [query.index for query in iter_queries(write_queries(tmp_path / "a.parquet", ["x", "y"]))] == ["x", "y"]
-    assert [query.index for query in iter_queries(write_queries(tmp_path / "b.parquet", [7, 8]))] == ["s/7", "s/8"]
-    (query,) = iter_queries(write_queries(tmp_path / "c.parquet", ["none"]))
+    assert [query.index for query in QueryFiles(write_queries(tmp_path / "a.parquet", ["x", "y"]))] == ["x", "y"]
+    assert [query.index for query in QueryFiles(write_queries(tmp_path / "b.parquet", [7, 8]))] == ["s/7", "s/8"]
+    (query,) = QueryFiles(write_queries(tmp_path / "c.parquet", ["none"]))
     assert query.index == stable_index("s", "how") and query.question == "How?" and query.ground_truth == "1"
 
 
@@ -131,16 +131,16 @@ def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
 )
 def test_data_that_cannot_be_sampled_from_is_refused(tmp_path, indices, changes, message):
     with pytest.raises(ValueError, match=message):
-        list(iter_queries(write_queries(tmp_path / "a.parquet", indices, **changes)))
+        list(QueryFiles(write_queries(tmp_path / "a.parquet", indices, **changes)))
 
 
 def test_an_empty_or_missing_parquet_file_is_named(tmp_path):
     path = write_queries(tmp_path / "a.parquet", ["x"])
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(ValueError, match=r"a\.parquet holds no rows"):
-        list(iter_queries(path))
+        list(QueryFiles(path))
     with pytest.raises(ValueError, match=r"b\.parquet cannot be read: there is no such file"):
-        list(iter_queries(tmp_path / "b.parquet"))
+        list(QueryFiles(tmp_path / "b.parquet"))
 
 
 def test_the_commands_run_from_problems_to_rl_data(tmp_path):
@@ -157,8 +157,8 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     train, test, clean, rl = (tmp_path / f"{name}.parquet" for name in ("train", "test", "clean", "rl"))
     tapo("prepare", "custom", "--source", tmp_path / "train.json", "--out", train, *columns)
     tapo("prepare", "aime2024", "--source", tmp_path / "test.json", "--out", test, *columns)
-    tapo("decontaminate", train, "--against", test, "--out", clean, "--threshold", "0.9")
-    queries = list(iter_queries(clean))
+    tapo("decontaminate", train, "--against", test, "--out", clean, "--overlap", "0.9")
+    queries = list(QueryFiles(clean))
     assert [query.ground_truth for query in queries] == ["2", "3", "4"]
     scores = ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
     rows = [
@@ -168,7 +168,7 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(rows)
     assert "0 damaged parts" in tapo("repair", tmp_path / "rollouts")
     assert "Pass rates" in tapo("filter", tmp_path / "rollouts", "--data", clean, "--out", rl)
-    assert [query.index for query in iter_queries(rl)] == [queries[0].index]
+    assert [query.index for query in QueryFiles(rl)] == [queries[0].index]
 
 
 KILLED = """
