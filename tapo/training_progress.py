@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tapo.files.json_lines import read_json_lines
+from tapo.terminal import say
 
 POLL_S = 1.0
 TAIL_LINES = 40
@@ -62,7 +63,7 @@ def run_showing_progress(folder: Path, steps: int, title: str, command: Sequence
                 console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
     if process.returncode:
         lines = (folder / "log").read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        console.print("\n".join(lines), markup=False, highlight=False)
+        say("\n".join(lines), console)
         console.print(f"[red]{title} failed with status {process.returncode}; the whole log is {folder / 'log'}[/red]")
     return process.returncode
 

@@ -16,6 +16,7 @@ from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import find_runs
 from tapo.evaluation.options import ReflectionsCommand
 from tapo.files.json_lines import read_json_lines
+from tapo.terminal import say
 
 CONTEXT = 160
 """Characters shown on either side of a match."""
@@ -58,7 +59,7 @@ def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, co
         table.add_row(phrase, str(count))
     console.print(table)
     for what, count in left_out.items():
-        console.print(f"Note: {what}: {count}", highlight=False)
+        say(f"Note: {what}: {count}", console)
 
 
 def _file(dump: Path) -> Path:
@@ -92,4 +93,4 @@ def print_agreement(detector: Detector, examples: Sequence[LabelledExample], con
     for kind, label in (("missed", True), ("false alarm", False)):
         for example in examples:
             if example.reflection is label and detector.reflects(example.text) is not label:
-                console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
+                say(f"{kind}: {example.text!r} ({example.why})", console)

@@ -10,6 +10,7 @@ from tapo.core.funnel import FUNNEL
 from tapo.evaluation.options import PlotCommand
 from tapo.evaluation.plots import new_figure, save
 from tapo.evaluation.training_logs import TrainingLog, read_training_logs
+from tapo.terminal import say
 
 PANELS = (
     ("OTS weight, mean", ("tapo/ots/weight/mean",)),
@@ -39,9 +40,9 @@ def plot_runs(options: PlotCommand, console: Console) -> None:
     handles = [axes[0].plot([], [], color=f"C{index}", label=log.name)[0] for index, log in enumerate(logs)]
     axes[-1].legend(handles=handles, loc="center", title="run")
     for note in notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
+        say(f"Note: {note}", console)
     for file in save(figure, options.out.expanduser(), "dynamics"):
-        console.print(file, highlight=False, soft_wrap=True)
+        say(str(file), console)
 
 
 def choose(keys: Sequence[str], logs: Sequence[TrainingLog]) -> str:
