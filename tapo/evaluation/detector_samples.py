@@ -16,6 +16,7 @@ from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import find_runs
 from tapo.evaluation.options import ReflectionsCommand
 from tapo.files.json_lines import read_json_lines
+from tapo.terminal import say
 
 CONTEXT = 160
 """Characters shown on either side of a match."""
@@ -25,23 +26,17 @@ def print_reflections(options: ReflectionsCommand, console: Console) -> None:
     """`tapo eval reflections`."""
     detector = load_detector(options.detector)
     if options.dump is not None:
-        matched = not options.unmatched
-        print_sample(options.dump, detector, console, limit=options.limit, matched=matched, seed=options.seed)
+        print_sample(_file(options.dump), options, detector, console)
     print_agreement(detector, read_labelled(options.labelled or LABELLED_EXAMPLES), console)
 
 
-def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int, matched: bool, seed: int) -> int:
-    """Show matches in a random sample of a dump's responses; returns how many were shown.
-
-    Args:
-        dump: a `STEP.jsonl`, or a folder, of which the last step of its first benchmark is read.
-        matched: responses with a match; else those without any.
-        seed: of the sample.
+def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, console: Console) -> None:
+    """Show matches in a random sample of the responses in a `STEP.jsonl`, or such without any.
 
     Raises:
         ValueError: the dump cannot be read.
     """
-    path, rng = _file(dump), random.Random(seed)
+    rng = random.Random(options.seed)
     phrases, left_out, responses = Counter[str](), Counter[str](), Counter[bool]()
 
     def candidates() -> Iterator[tuple[float, int, str, list[PhraseMatch]]]:
@@ -52,10 +47,10 @@ def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int
             found = detector.find(output)
             responses[bool(found)] += 1
             phrases.update({match.phrase for match in found})
-            if bool(found) == matched:
+            if bool(found) != options.unmatched:
                 yield rng.random(), line.number, output, found
 
-    drawn = heapq.nlargest(limit, candidates())
+    drawn = heapq.nlargest(options.limit, candidates())
     for _, number, output, found in sorted(drawn, key=lambda entry: entry[1]):
         console.rule(f"{path.name}, line {number}")
         console.print(highlighted(output, found))
@@ -64,11 +59,11 @@ def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int
         table.add_row(phrase, str(count))
     console.print(table)
     for what, count in left_out.items():
-        console.print(f"Note: {what}: {count}", highlight=False)
-    return len(drawn)
+        say(f"Note: {what}: {count}", console)
 
 
 def _file(dump: Path) -> Path:
+    """The dump, or of a folder the last step of its first benchmark."""
     if dump.is_file():
         return dump
     steps = next(iter(find_runs([dump])[0].dumps.values()))
@@ -98,4 +93,4 @@ def print_agreement(detector: Detector, examples: Sequence[LabelledExample], con
     for kind, label in (("missed", True), ("false alarm", False)):
         for example in examples:
             if example.reflection is label and detector.reflects(example.text) is not label:
-                console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
+                say(f"{kind}: {example.text!r} ({example.why})", console)

@@ -91,11 +91,16 @@ class ReportOptions(EvaluationOptions):
     """Of the resampling."""
 
 
-class ReportCommand(ReportOptions):
-    """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
+class SummaryCommand(ReportOptions):
+    """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
 
     folders: Annotated[tuple[Path, ...], typer.Argument(metavar="DIR...")]
-    """Runs: dumps of `tapo eval run` or of any verl validation."""
+    """Runs: dumps of `tapo eval run` or of any verl validation; for the funnel, metrics.jsonl beside them."""
+
+
+class ReportCommand(SummaryCommand):
+    """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
+
     out: Path | None = None
     """Folder for report.md, report.json and plots."""
 
@@ -124,13 +129,6 @@ class ConstructionsCommand(EvaluationOptions):
     """Hand-labelled constructions in place of those that ship."""
     disagreements: Annotated[bool, typer.Option("--disagreements")] = False
     """Show where the splicer disagrees."""
-
-
-class SummaryCommand(EvaluationOptions):
-    """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
-
-    runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
-    """Runs: validation/STEP.jsonl and, for the funnel, metrics.jsonl in each."""
 
 
 class PlotCommand(EvaluationOptions):

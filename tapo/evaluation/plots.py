@@ -20,6 +20,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 def save(figure: "Figure", folder: Path, name: str, **options: Any) -> list[Path]:
     """Write a figure in every format; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.{suffix}" for suffix in FORMATS]
     for file in files:
         figure.savefig(file, dpi=150, **options)

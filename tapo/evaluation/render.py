@@ -12,6 +12,7 @@ from tapo.evaluation.ratios import LABELS, label
 from tapo.evaluation.report import Report, RunReport, build_report
 from tapo.evaluation.step_report import StepReport
 from tapo.evaluation.training_logs import Funnel
+from tapo.terminal import say
 
 MAIN_REASONS = 2
 """Reasons of rejection that the funnel names."""
@@ -24,33 +25,37 @@ def report_runs(options: ReportCommand, console: Console) -> None:
     """`tapo eval report`."""
     from tapo.evaluation.written_report import write_report
 
-    with console.status("reading") as status:
-        report = build_report(options.folders, options, progress=status.update)
+    report = _built(options, console)
     print_report(report, tables(report), console)
     if options.out is not None:
         for file in write_report(report, options.out.expanduser()):
-            console.print(file, highlight=False, soft_wrap=True)
+            say(str(file), console)
 
 
 def summarise_runs(options: SummaryCommand, console: Console) -> None:
     """`tapo summary`: of the report, mean accuracy before and after, and the construction funnel."""
-    report = build_report(options.runs)
+    report = _built(options, console)
     accuracies = [_before_and_after(benchmark, runs) for benchmark, runs in report.by_benchmark().items()]
     print_report(report, [*accuracies, *_funnels(report)], console)
+
+
+def _built(options: SummaryCommand, console: Console) -> Report:
+    with console.status("reading") as status:
+        return build_report(options.folders, options, progress=status.update)
 
 
 def print_report(report: Report, shown: Iterable[Table], console: Console) -> None:
     """Tables, sentences and notes."""
     for title, header, rows in shown:
-        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+        say(f"\n{title}", console, style="bold")
         table = RichTable(*header)
         for row in rows:
             table.add_row(*row)
         console.print(table)
     for comparison in report.comparisons:
-        console.print(comparison.sentence, markup=False, highlight=False)
+        say(comparison.sentence, console)
     for note in report.notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
+        say(f"Note: {note}", console)
 
 
 def tables(report: Report) -> Iterator[Table]:

@@ -140,7 +140,7 @@ def test_the_summary_shows_before_after_change_and_the_funnel_of_those_that_cons
         write_step(run / "validation", 10, problems(last))
     write_training_log(runs[0], 2, end='{"step": 3, "da')
     console = Console(file=io.StringIO(), width=200)
-    summarise_runs(SummaryCommand(runs=tuple(runs)), console)
+    summarise_runs(SummaryCommand(folders=tuple(runs)), console)
     text = console.file.getvalue()
     accuracies, funnel = cells(text, "tapo")
     assert accuracies[0] == "10" and [cell.split(" ")[0] for cell in accuracies[1:4]] == ["25.0", "50.0", "+25.0"]
