@@ -34,6 +34,8 @@ class Judge:
             ValueError: there is none; says what is there.
         """
         value: Any = output.reward_score
+        if value is None or math.isnan(value):
+            raise ValueError("no_reward")
         if self.correct_key is not None:
             info = output.extra_fields.get("reward_extra_info") or {}
             if self.correct_key not in info:
@@ -45,7 +47,7 @@ class Judge:
         except (TypeError, ValueError):
             number = math.nan
         if math.isnan(number):
-            raise ValueError("no_reward" if self.correct_key is None else f"{self.correct_key} = {value!r}")
+            raise ValueError(f"{self.correct_key} = {value!r}")
         return number
 
     def is_correct(self, output: AgentLoopOutput) -> bool:
@@ -118,6 +120,4 @@ def _unsupported(outputs: list[AgentLoopOutput]) -> str | None:
     [output] = outputs
     if not all(output.response_mask):
         return "multi_turn"
-    if output.multi_modal_data:
-        return "multi_modal"
-    return "no_reward" if output.reward_score is None or math.isnan(output.reward_score) else None
+    return "multi_modal" if output.multi_modal_data else None
