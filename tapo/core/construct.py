@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
 Ask = Callable[[list[dict[str, str]]], Awaitable[Answer]]
 """Puts a construction prompt, as chat messages, to the actor."""
-Score = Callable[[Spliced], Awaitable[Verdict]]
+ScoreSpliced = Callable[[Spliced], Awaitable[Verdict]]
 """Scores a trajectory as a response to the query."""
 
 
@@ -93,7 +93,7 @@ class Constructor:
     splicing: Mapping[str, Any]
     keep_failed: bool
 
-    async def carry(self, attempt: Attempt, ask: Ask, score: Score) -> None:
+    async def carry(self, attempt: Attempt, ask: Ask, score: ScoreSpliced) -> None:
         """Ask, parse, splice and score; the attempt says how far it got when this raises.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopOutput
 
-from tapo.rollout.report import NO_CORRECT_KEY
+from tapo.rollout.group_report import NO_CORRECT_KEY
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Judge:
     """What a run means by correct and by cut off.
 
     Attributes:
-        threshold: a response is correct iff its correctness is greater.
+        reward_threshold: a response is correct iff its correctness is greater.
         correct_key: where correctness stands in the reward's extra info; None: it is the reward.
         response_length: tokens at which a response is cut off.
         end_ids: tokens that end a response.
     """
 
-    threshold: float
+    reward_threshold: float
     correct_key: str | None
     response_length: int
     end_ids: frozenset[int]
@@ -53,7 +53,7 @@ class Judge:
     def is_correct(self, output: AgentLoopOutput) -> bool:
         """Whether a scored response is correct; one that says nothing of it is not."""
         try:
-            return self.correctness(output) > self.threshold
+            return self.correctness(output) > self.reward_threshold
         except ValueError:
             return False
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from tapo.core.funnel import FUNNEL, REASONS
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 from tapo.trainer.ref_advantage import RefAdvantages, RefRows
 
 
