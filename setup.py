@@ -10,6 +10,7 @@ CPU_REQUIREMENTS = [
 ]
 # `recipes` and `run_scripts` are links to the repository's `recipe/tapo` and `run_scripts`.
 PACKAGE_DATA = [
+    "cold_start/*.j2",
     "conf/tapo/*.yaml",
     "core/data/*",
     "evaluation/data/*",

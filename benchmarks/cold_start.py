@@ -7,22 +7,23 @@ answers at once keeps a random part of the wrong response and goes on as long as
 a process of its own; its peak is all the memory that the process takes, Python and libraries included.
 """
 
-import argparse
 import asyncio
 import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from data import VOCABULARY, K, batches, measure
+import typer
+from data import VOCABULARY, K, batches
+from measure import COST, measure_once, shown
 from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tapo.cold_start.build import construct_all, mix
-from tapo.cold_start.construct import ConstructionTask, Limits
-from tapo.cold_start.mixture import Recipe
+from tapo.cold_start.construct import ConstructionTask
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import ConstructionStore
 from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
@@ -94,22 +95,15 @@ def mixture(folder: Path, queries: int) -> None:
     mix(store, Recipe(sft=queries * 3 // 4, ift=queries * 3 // 8), folder / "out", facts, QUIET)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=4000)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder goes")
-    options = parser.parse_args()
-    table = Table("", "seconds", "CPU seconds", "CPU rollouts/s", "peak MiB")
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        measure(write_rollouts, Path(name), options.queries)
+def main(queries: int = 4000, folder: Path | None = None) -> None:
+    table = Table(*COST)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        measure_once(write_rollouts, Path(name), queries)
         for step in (nothing, construct, mixture):
-            result = measure(step, Path(name), options.queries)
-            rate = "-" if step is nothing else f"{K * options.queries / result['cpu']:,.0f}"
-            table.add_row(
-                step.__name__, f"{result['seconds']:.1f}", f"{result['cpu']:.1f}", rate, f"{result['peak']:.0f}"
-            )
+            cost = measure_once(step, Path(name), queries)
+            table.add_row(step.__name__, *shown(cost, None if step is nothing else K * queries))
     Console(width=100).print(table)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -7,25 +7,24 @@ process of its own; its peak is all the memory that the process takes, Python an
 counts the seconds that the process had a core. Writes about 0.2 MB a query to a temporary folder and deletes it.
 """
 
-import argparse
-import multiprocessing
 import random
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import typer
+from measure import COST, measure_once, shown
 from rich.console import Console
 from rich.table import Table
 
 from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import prompt_of
-from tapo.data.pass_rate import Band, filter_queries
+from tapo.data.options import FilterOptions
+from tapo.data.pass_rate import filter_queries
 from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 
@@ -68,7 +67,7 @@ def append(folder: Path, queries: int) -> dict[str, float]:
         before, cpu_before = time.perf_counter(), time.process_time()
         store.append(rows)
         seconds, cpu = seconds + time.perf_counter() - before, cpu + time.process_time() - cpu_before
-        size += sum(row.size for row in rows)
+        size += RolloutStore.to_table(rows).nbytes
     return {"seconds": seconds, "cpu": cpu, "size": size}
 
 
@@ -86,15 +85,14 @@ def resume(folder: Path, queries: int) -> None:
 
 def filter_(folder: Path, queries: int) -> None:
     store = RolloutStore.open(folder / "store")
-    report = filter_queries(
-        store, QueryFiles(folder / "train.parquet"), folder / "rl.parquet", Band(), allow_missing=True
-    )
+    data, out = folder / "train.parquet", folder / "rl.parquet"
+    options = FilterOptions(rollouts=store.folder, data=(data,), out=out, allow_missing=True)
+    report = filter_queries(options, store, QueryFiles(data))
     assert report["queries"] == TRAINING and report["histogram"]
 
 
 def decontaminate_(folder: Path, queries: int) -> None:
-    index = Decontaminator()
-    index.add_file(folder / "test.parquet")
+    index = Decontaminator(files=[folder / "test.parquet"])
     kept, dropped = decontaminate(folder / "train.parquet", index, folder / "clean.parquet", folder / "report.jsonl")
     assert (kept, dropped) == (TRAINING - EVALUATION, EVALUATION)
 
@@ -112,49 +110,26 @@ def write_queries(path: Path, numbers: range) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def _child(step: Callable[[Path, int], Any], folder: Path, queries: int, pipe: Any) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
-    measured = step(folder, queries) or {}
-    result = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu} | measured
-    pipe.send(result | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
-
-
-def measure(step: Callable[[Path, int], Any], folder: Path, queries: int) -> dict[str, float]:
-    """Seconds of wall and CPU time, and peak MiB, of a step in a fresh process."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(step, folder, queries, theirs))
-    process.start()
-    theirs.close()
-    result = ours.recv()
-    process.join()
-    return result
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=4000)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder goes")
-    options = parser.parse_args()
-    table = Table("", "seconds", "CPU seconds", "CPU rollouts/s", "peak MiB")
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        write_queries(folder / "test.parquet", range(EVALUATION))
-        write_queries(folder / "train.parquet", range(TRAINING))
+def main(queries: int = 4000, folder: Path | None = None) -> None:
+    table = Table(*COST)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        scratch = Path(name)
+        write_queries(scratch / "test.parquet", range(EVALUATION))
+        write_queries(scratch / "train.parquet", range(TRAINING))
         for label, step, rows in (
             ("nothing", nothing, None),
-            ("append", append, K * options.queries),
-            ("iterate, all columns", iterate, K * options.queries),
-            ("resume: which queries are done", resume, K * options.queries),
-            (f"filter, data of {TRAINING} queries", filter_, K * options.queries),
+            ("append", append, K * queries),
+            ("iterate, all columns", iterate, K * queries),
+            ("resume: which queries are done", resume, K * queries),
+            (f"filter, data of {TRAINING} queries", filter_, K * queries),
             (f"decontaminate, {TRAINING} queries against {EVALUATION}", decontaminate_, None),
         ):
-            result = measure(step, folder, options.queries)
-            rate = "-" if rows is None else f"{rows / result['cpu']:,.0f}"
-            table.add_row(label, f"{result['seconds']:.1f}", f"{result['cpu']:.1f}", rate, f"{result['peak']:.0f}")
-            if "size" in result:
-                table.title = f"{K * options.queries} rollouts, {result['size'] / 1e9:.2f} GB of text and ids"
+            cost = measure_once(step, scratch, queries)
+            table.add_row(label, *shown(cost, rows))
+            if "size" in cost:
+                table.title = f"{K * queries} rollouts, {cost['size'] / 1e9:.2f} GB of text and ids"
     Console(width=110).print(table)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,15 +6,15 @@ Needs Chromium and its driver (Debian: chromium, chromium-driver). Texts are pas
 random places, so that they compress as prose and formulas do; no trajectory shares a rollout with another.
 """
 
-import argparse
 import random
 import re
-import resource
 import tempfile
 import time
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import typer
+from measure import peak_mib
 from rich.console import Console
 from rich.table import Table
 from selenium.webdriver.support.wait import WebDriverWait
@@ -100,34 +100,26 @@ def browse(page: Path, profile: Path) -> dict[str, str]:
         return found | {"JavaScript heap after them, MB": f"{heap / 1e6:.0f}"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trajectories", type=int, default=5000)
-    parser.add_argument("--tokens", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=100)
-    options = parser.parse_args()
+def main(trajectories: int = 5000, tokens: int = 1500, steps: int = 100) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_dump(folder, options.trajectories, options.tokens, options.steps)
+        write_dump(folder, trajectories, tokens, steps)
         dump_size = sum(path.stat().st_size for path in folder.iterdir())
         started = time.perf_counter()
         report = write_page(folder, folder / "page.html")
         seconds = time.perf_counter() - started
-        assert report.shown == options.trajectories and report.unshaded == 0, report
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        assert report.shown == trajectories and report.unshaded == 0, report
         results = {
             "dump, MB": f"{dump_size / 1e6:.0f}",
             "page, MB": f"{report.size / 1e6:.1f}",
             "build, s": f"{seconds:.1f}",
-            "peak memory of the build, MiB": f"{peak:.0f}",
+            "peak memory of the build, MiB": f"{peak_mib():.0f}",
         } | browse(folder / "page.html", folder / "profile")
-    table = Table(
-        "", "", title=f"{options.trajectories:,} trajectories of {options.tokens:,} tokens", show_header=False
-    )
+    table = Table("", "", title=f"{trajectories:,} trajectories of {tokens:,} tokens", show_header=False)
     for key, value in results.items():
         table.add_row(key, value)
     Console().print(table)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

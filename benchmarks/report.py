@@ -6,14 +6,14 @@ Each report runs in a process of its own, on a dump written beforehand. Seconds 
 the whole process.
 """
 
-import argparse
 import json
-import multiprocessing
 import random
-import resource
 import tempfile
 import time
 from pathlib import Path
+
+import typer
+from measure import measure_once
 
 SENTENCE = "We substitute and simplify, so that the right side follows from the left one. "
 REFLECTIONS = ("", "", "", "Wait, 7*8 is not 54. ", "Hmm, that can't be right. ")
@@ -33,13 +33,13 @@ def write_dump(file: Path, problems: int, samples: int, characters: int, rng: ra
                 lines.write(json.dumps(row) + "\n")
 
 
-def _child(folder: Path, pipe) -> None:
+def report(folder: Path) -> dict[str, float]:
+    """Only the report itself is timed, not the imports."""
     from tapo.evaluation.report import build_report
 
     started, worked = time.perf_counter(), time.process_time()
     build_report([folder])
-    seconds, cpu = time.perf_counter() - started, time.process_time() - worked
-    pipe.send((seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2))
+    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - worked}
 
 
 def measure(problems: int, samples: int, characters: int) -> None:
@@ -48,27 +48,16 @@ def measure(problems: int, samples: int, characters: int) -> None:
         folder.mkdir()
         write_dump(folder / "0.jsonl", problems, samples, characters, random.Random(0))
         mib = (folder / "0.jsonl").stat().st_size / 1024**2
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(target=_child, args=(folder, theirs))
-        process.start()
-        seconds, cpu, peak_gib = ours.recv()
-        process.join()
-    print(
-        f"{problems * samples:>10}{problems:>10}{samples:>9}{mib:>10.1f}{seconds:>10.2f}{cpu:>13.2f}{peak_gib:>11.2f}",
-        flush=True,
-    )
+        cost = measure_once(report, folder)
+    figures = f"{cost['seconds']:>10.2f}{cost['cpu']:>13.2f}{cost['peak'] / 1024:>11.2f}"
+    print(f"{problems * samples:>10}{problems:>10}{samples:>9}{mib:>10.1f}{figures}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--problems", type=int, default=62_500)
-    parser.add_argument("--characters", type=int, default=300)
-    options = parser.parse_args()
+def main(rows: int = 1_000_000, problems: int = 62_500, characters: int = 300) -> None:
     print(f"{'rows':>10}{'problems':>10}{'samples':>9}{'MiB':>10}{'seconds':>10}{'CPU seconds':>13}{'peak GiB':>11}")
-    measure(30, 64, 20 * options.characters)
-    measure(options.problems, options.rows // options.problems, options.characters)
+    measure(30, 64, 20 * characters)
+    measure(problems, rows // problems, characters)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -29,14 +29,14 @@
 #   SEED     of every choice           (default: 1)
 #   TEMPLATE data.apply_chat_template_kwargs of the run as KEY=VALUE, with spaces between them, "none" for none
 #            (default: none with PARQUET, which is verl's default; else enable_thinking=false, which the recipes set)
-#   THRESHOLD a response is right iff its score is greater; algorithm.tapo.reward_threshold of the run (default: 0.5)
+#   THRESHOLD a response is correct iff its score is greater; algorithm.tapo.reward_threshold of the run (default: 0.5)
 #   ROLLOUT, FILTER, BUILD, SFT        further arguments of the other stages, such as
 #            ROLLOUT="--server http://one:8000/v1 --server http://two:8000/v1" or BUILD="--sft 10000 --ift 5000"
 #
 # Leaves WORK/rl/train.parquet, the rows that are neither mastered nor hopeless with every column as it was, for RL, and
 # WORK/sft/model, its model; with WORK/rl/test.parquet, WORK/rl is DATA of the RL scripts.
 # Every stage is skipped when its output is there and complete, and goes on where it was killed. The rollouts stop where
-# none of the responses to the first 64 queries is right, and show two of them (ROLLOUT=--keep-going goes on).
+# none of the responses to the first 64 queries is correct, and show two of them (ROLLOUT=--keep-going goes on).
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 MODEL="${MODEL:?a Hugging Face folder or name}"
@@ -52,7 +52,7 @@ if [[ -z "${PARQUET:-}" && -n "${KEYS:-}" ]]; then
   echo "KEYS names columns of PARQUET, which is not set" >&2
   exit 1
 fi
-threshold=(--threshold "${THRESHOLD:-0.5}")
+threshold=(--reward-threshold "${THRESHOLD:-0.5}")
 template=()
 for pair in ${TEMPLATE:-${PARQUET:+none}}; do template+=(--template "$pair"); done
 

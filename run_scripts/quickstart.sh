@@ -66,7 +66,6 @@ for algorithm in grpo tapo; do
 done
 tapo eval report "${runs[@]}" --out "$OUTPUT/report"
 tapo plot "${runs[@]}" --out "$OUTPUT/report"
-tapo summary "${runs[@]}"
 if [[ -d "$OUTPUT/tapo/dump" ]]; then
   tapo inspect "$OUTPUT/tapo/dump" --limit 3 --correct
   tapo inspect "$OUTPUT/tapo/dump" --html "$OUTPUT/report/trajectories.html"

@@ -1,34 +1,76 @@
-"""The console script `tapo`."""
+"""The console script `tapo`: each command is a class of options, and the function that does its work."""
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from rich.console import Console
 
-from tapo.cold_start.cli import app as cold_start_app
-from tapo.data.cli import app as data_app
-from tapo.evaluation import cli as evaluation
-from tapo.generation.cli import rollout
-from tapo.generation.servers import ServersFailed
-from tapo.inspection.cli import app as inspection_app
-from tapo.shipped import app as recipe_app
-
-app = typer.Typer(
-    help="TAPO for verl: data, rollouts and cold start before a run, evaluation and inspection behind it.",
-    no_args_is_help=True,
+from tapo.cold_start.options import BuildOptions
+from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
+from tapo.evaluation.options import (
+    ConstructionsCommand,
+    PlotCommand,
+    ReflectionsCommand,
+    ReportCommand,
+    RunOptions,
+    SummaryCommand,
 )
-app.add_typer(data_app, name="data")
-app.command()(rollout)
-app.add_typer(cold_start_app, name="cold-start")
-app.add_typer(evaluation.app, name="eval")
-app.command()(evaluation.plot)
-app.command()(evaluation.summary)
-app.add_typer(inspection_app)
-app.add_typer(recipe_app, name="recipe")
+from tapo.generation.options import RolloutOptions
+from tapo.generation.servers import ServersFailed
+from tapo.inspection.options import InspectOptions
+from tapo.options import Options, as_command
+from tapo.shipped import app as recipes
+
+GROUPS = {
+    "data": "Datasets for TAPO: prepare, decontaminate, filter by pass rate.",
+    "cold-start": "Corrective trajectories and chats for verl's SFT trainer.",
+    "eval": "Evaluate checkpoints, and report from dumps of verl's validation.",
+}
+
+COMMANDS: dict[str, tuple[type[Options], str]] = {
+    "data prepare": (PrepareOptions, "tapo.data.prepare:run_prepare"),
+    "data decontaminate": (DecontaminateOptions, "tapo.data.decontamination:run_decontaminate"),
+    "data filter": (FilterOptions, "tapo.data.pass_rate:run_filter"),
+    "data repair": (RepairOptions, "tapo.data.rollout_store:run_repair"),
+    "rollout": (RolloutOptions, "tapo.generation.run_rollouts:run_rollouts"),
+    "cold-start build": (BuildOptions, "tapo.cold_start.build:run_build"),
+    "eval run": (RunOptions, "tapo.evaluation.validation:evaluate"),
+    "eval report": (ReportCommand, "tapo.evaluation.render:report_runs"),
+    "eval reflections": (ReflectionsCommand, "tapo.evaluation.detector_samples:print_reflections"),
+    "eval constructions": (ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
+    "plot": (PlotCommand, "tapo.evaluation.dynamics:plot_runs"),
+    "summary": (SummaryCommand, "tapo.evaluation.render:summarise_runs"),
+    "inspect": (InspectOptions, "tapo.inspection.inspect:run_inspect"),
+}
+"""What is typed -> the options, and `module:function` of what is given them and a console. Modules are imported when
+their command runs, so that help is instant."""
 
 
-@app.callback()
-def root() -> None:
-    """Subcommands import what they need, so that help is instant."""
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        help="TAPO for verl: data, rollouts and cold start before a run, evaluation and inspection behind it.",
+        no_args_is_help=True,
+    )
+    groups = {"": app} | {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
+    for typed, (options, work) in COMMANDS.items():
+        group, _, name = typed.rpartition(" ")
+        groups[group].command(name)(as_command(options, _work(work)))
+    for name in GROUPS:
+        # A callback keeps the name of a group's only command.
+        groups[name].callback()(lambda: None)
+        app.add_typer(groups[name], name=name)
+    app.add_typer(recipes, name="recipe")
+    return app
+
+
+def _work(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return lambda options: getattr(import_module(module), function)(options, Console())
+
+
+app = _app()
 
 
 def main() -> None:

@@ -1,13 +1,12 @@
 """Options: a class of them is the one source of default, help and check, and commands are made from it."""
 
 import copy
-import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import (
@@ -21,6 +20,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
+
+OptionsT = TypeVar("OptionsT", bound="Options")
 
 
 class ConfigError(ValueError):
@@ -83,10 +84,10 @@ class Options(BaseModel):
 
     Raises:
         ConfigError: an unknown option, a wrong type or a value out of range; a validator of a subclass raises it with
-            the key as the class itself names it, or "" in a validator of one field.
+            the key as the class itself names it, or "" in a validator of one field, any other ValueError as it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True)
 
     panel: ClassVar[str | None] = None
     """Heading of the class's own options in the help of a command."""
@@ -129,17 +130,23 @@ class Options(BaseModel):
             raise ConfigError("", value, "needs a value of type float")
         return value
 
+    def only(self, base: type[OptionsT]) -> OptionsT:
+        """The options of one of the classes that this one inherits from."""
+        return base(**{name: getattr(self, name) for name in base.model_fields})
+
     def part(self, base: type["Options"]) -> dict[str, Any]:
-        """The options of one of the classes that this one inherits from, as JSON holds them: for fingerprints."""
+        """The same as JSON holds them: for fingerprints."""
         return self.model_dump(mode="json", include=set(base.model_fields))
 
 
-def _config_error(error: ValidationError, options: type[Options]) -> ConfigError:
+def _config_error(error: ValidationError, options: type[Options]) -> ValueError:
     """The first of pydantic's errors in our words."""
     first = error.errors(include_url=False)[0]
     path, got = list(first["loc"]), None if first["type"] == "missing" else first["input"]
     allowed = _allowed(first["type"], path, options)
     cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ValueError) and not isinstance(cause, ConfigError):
+        return cause  # with a sentence of its own
     if isinstance(cause, ConfigError):
         path, got, allowed = [*path, cause.key], cause.got, cause.allowed
     return ConfigError(options.key(".".join(str(part) for part in path if part != "")), got, allowed)
@@ -167,14 +174,7 @@ def _allowed(kind: str, path: list[Any], options: type[Options]) -> str:
 
 def _plain(annotation: Any) -> Any:
     """A type without the metadata that is annotated to it or its parts."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _plain(arguments[0])
-    if origin in (Union, UnionType):
-        return functools.reduce(lambda one, other: one | other, map(_plain, arguments))
-    if origin is tuple:
-        return tuple[_plain(arguments[0]), ...]  # type: ignore[misc]
-    return annotation
+    return get_type_hints(SimpleNamespace(__annotations__={"annotation": annotation}))["annotation"]
 
 
 def type_name(annotation: Any) -> str:
@@ -182,22 +182,23 @@ def type_name(annotation: Any) -> str:
     plain = _plain(annotation)
     if get_origin(plain) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(plain)))
+    if get_origin(plain) is Literal:
+        return " | ".join(map(str, get_args(plain)))
     return "None" if plain is type(None) else getattr(plain, "__name__", str(plain))
 
 
-def takes_options(function: Callable[[Any], None]) -> Callable[..., None]:
-    """A function of one option class as a function of the class's options, which typer makes a command of.
+def as_command(options: type[Options], work: Callable[[Any], None]) -> Callable[..., None]:
+    """A function of the options of a class, which typer makes a command of; `work` is given the options.
 
-    Flag, help, default and panel come from the class: `--key-words` for `key_words` (a `typer.Option` or
+    Help, flags, defaults and panels come from the class: `--key-words` for `key_words` (a `typer.Option` or
     `typer.Argument` in the field's metadata says otherwise), mappings as repeated KEY=VALUE.
     """
-    options = next(iter(get_type_hints(function).values()))
 
-    @functools.wraps(function)
     def command(**given: Any) -> None:
         chosen = {name: value for name, value in given.items() if value is not None and value != []}
-        function(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
+        work(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
 
+    command.__doc__ = options.__doc__
     parameters = [_parameter(*found) for found in _own_first(options)]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tapo.files.json_lines import read_json_lines
+from tapo.terminal import say
 
 POLL_S = 1.0
 TAIL_LINES = 40
@@ -50,27 +51,31 @@ def run_showing_progress(folder: Path, steps: int, title: str, command: Sequence
         TimeElapsedColumn(),
         TextColumn("{task.fields[status]}"),
     ]
+    metrics = folder / "metrics.jsonl"
+    earlier = metrics.stat().st_size if metrics.exists() else 0
     with (folder / "log").open("a") as log, Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=steps or None, status="starting")
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        for record in _records_until_end(folder / "metrics.jsonl", process):
+        for record in _records_until_end(metrics, earlier, process):
             progress.update(task, completed=record["step"], status=describe(record["data"]))
             if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
                 of = f" of {steps}" if steps else ""
                 console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
     if process.returncode:
         lines = (folder / "log").read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        console.print("\n".join(lines), markup=False, highlight=False)
+        say("\n".join(lines), console)
         console.print(f"[red]{title} failed with status {process.returncode}; the whole log is {folder / 'log'}[/red]")
     return process.returncode
 
 
-def _records_until_end(metrics: Path, process: subprocess.Popen) -> Iterator[dict[str, Any]]:
-    """What the process writes to its metrics, as it comes."""
-    end, ended = 0, False
+def _records_until_end(metrics: Path, end: int, process: subprocess.Popen) -> Iterator[dict[str, Any]]:
+    """What the process writes to its metrics behind the first `end` bytes, as it comes."""
+    ended = False
     while not ended:
         ended = process.poll() is not None
         if metrics.exists():
+            if metrics.stat().st_size < end:  # begun anew
+                end = 0
             # A line that is still being written comes with the next look.
             for line, record in read_json_lines(metrics, start=end, on_half_written=lambda path: None):
                 end = line.end

@@ -22,7 +22,7 @@ from task import (
 )
 
 from tapo.chat import load_tokenizer
-from tapo.data.queries import Query, iter_queries
+from tapo.data.queries import Query, QueryFiles
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_file
 
@@ -89,7 +89,7 @@ def main() -> None:
     store = RolloutStore.open_for_append(options.store, facts | {"seed": options.seed})
     done, tokenizer = store.done(), load_tokenizer(options.model)
     rows = [
-        rollouts(query, tokenizer, options.seed) for query in iter_queries(options.queries) if query.index not in done
+        rollouts(query, tokenizer, options.seed) for query in QueryFiles(options.queries) if query.index not in done
     ]
     for begin in range(0, len(rows), PART_SIZE):
         store.append(rows[begin : begin + PART_SIZE])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,7 +66,9 @@ class EngineActor:
             max_tokens=self._sampling.max_tokens,
             max_model_len=self._max_model_len,
         )
-        [sample] = await self._engine.sample(ids, replace(self._sampling, max_tokens=room), n=1, seed=request.seed)
+        [sample] = await self._engine.sample(
+            ids, self._sampling.model_copy(update={"max_tokens": room}), n=1, seed=request.seed
+        )
         return Answer(decode(self._tokenizer, sample.ids), len(sample.ids))
 
 

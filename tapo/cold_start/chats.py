@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tapo.cold_start.mixture import KINDS, Choice, Recipe, choose, held_out, position
+from tapo.cold_start.mixture import KINDS, Choice, choose, held_out, position
+from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import MESSAGES, ConstructionStore
 from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE

@@ -6,36 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapo.cold_start.answering import Actor, Request
+from tapo.cold_start.options import Limits
 from tapo.cold_start.store import QueryConstructions, outcome_of
+from tapo.config import SpliceOptions
 from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict
 from tapo.core.funnel import TRAINED, ConstructionError
-from tapo.core.reconstruction import MIN_PREFIX_SHARE, Spliced
+from tapo.core.reconstruction import Spliced
 from tapo.core.selection import select_candidates
 from tapo.data.rollout_store import QueryRollouts
 from tapo.generation.engine import derived_seed
 from tapo.generation.scoring import Scorer
 from tapo.records import ConstructionRecord
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Who is eligible, how often to try, and how long a trajectory may be (in tokens)."""
-
-    n_pos: int = 1
-    n_neg: int = 1
-    attempts: int = 4
-    response_length: int = 8192
-    min_prefix_tokens: int = 1
-    threshold: float = 0.5
-    min_prefix_share: float = MIN_PREFIX_SHARE
-    require_reflection: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("n_pos", "n_neg", "attempts", "response_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} cannot work: needs an integer >= 1")
-        if not 0 <= self.min_prefix_share <= 1:
-            raise ValueError(f"min_prefix_share = {self.min_prefix_share} cannot work: needs a share between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -78,7 +59,7 @@ class ConstructionTask:
             n_neg=self.limits.n_neg,
             m_max=self.limits.attempts,
             rng=random.Random(derived_seed(self.seed, "pairs", rollouts.index)),
-            threshold=self.limits.threshold,
+            threshold=self.limits.reward_threshold,
             truncated=truncated,
         )
         return sorted(pairs, key=lambda pair: truncated[pair[0]])
@@ -88,7 +69,7 @@ class ConstructionTask:
         whole = [
             text
             for text, score, reason in zip(rollouts.responses, rollouts.scores, rollouts.finish_reasons, strict=True)
-            if score > self.limits.threshold and reason == "stop"
+            if score > self.limits.reward_threshold and reason == "stop"
         ]
         return random.Random(derived_seed(self.seed, "plain", rollouts.index)).choice(whole) if whole else ""
 
@@ -102,7 +83,7 @@ class ConstructionTask:
 
         async def score(spliced: Spliced) -> Verdict:
             reward = await self.scorer.score(response=spliced.text, **rollouts.scoring)
-            return Verdict(reward, reward > self.limits.threshold)
+            return Verdict(reward, reward > self.limits.reward_threshold)
 
         attempt = Attempt(candidate)
         try:
@@ -115,15 +96,8 @@ class ConstructionTask:
 
     @property
     def _constructor(self) -> Constructor:
-        return Constructor(
-            self.tokenizer,
-            self.template,
-            max_length=self.limits.response_length,
-            min_prefix_tokens=self.limits.min_prefix_tokens,
-            min_prefix_share=self.limits.min_prefix_share,
-            require_reflection=self.limits.require_reflection,
-            keep_failed=False,
-        )
+        splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
+        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False)
 
 
 def _response(rollouts: QueryRollouts, number: int) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import KEPT, QueryConstructions
 from tapo.core.answer import visible_answer
 from tapo.core.prompts import construction_messages
@@ -11,39 +12,6 @@ from tapo.generation.engine import SEED_RANGE, derived_seed
 
 KINDS = ("reflective", "plain", "construction")
 """Query -> trajectory, query -> correct response, construction prompt -> tagged answer."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How many chats of what kind.
-
-    Raises:
-        ValueError: a number out of range.
-    """
-
-    sft: int = 30_000
-    """Query -> response."""
-    ift: int = 15_000
-    """Construction prompt -> tagged answer."""
-    plain_share: float = 0.5
-    """Of the SFT examples, plain correct responses; the paper does not say how many."""
-    val_share: float = 0.02
-    """Of the queries, held out with all their chats."""
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.sft < 0 or self.ift < 0 or self.sft + self.ift == 0:
-            raise ValueError(f"sft = {self.sft}, ift = {self.ift} cannot work: need integers >= 0, one of them > 0")
-        if not 0 <= self.plain_share <= 1:
-            raise ValueError(f"plain_share = {self.plain_share} cannot work: needs a share in [0, 1]")
-        if not 0 <= self.val_share < 1:
-            raise ValueError(f"val_share = {self.val_share} cannot work: needs a share in [0, 1)")
-
-    @property
-    def wanted(self) -> dict[str, int]:
-        """Chats by kind."""
-        plain = round(self.sft * self.plain_share)
-        return {"reflective": self.sft - plain, "plain": plain, "construction": self.ift}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from tapo.core.funnel import TRAINED
+from tapo.data.rollout_store import MESSAGES
 from tapo.files.part_store import PartStore
 from tapo.records import ConstructionRecord
 
 KEPT = "kept"
 INELIGIBLE = "ineligible"
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _TYPES = {
     **dict.fromkeys(("step", "wrong_session", "correct_session", "prefix_length"), pa.int32()),
     **dict.fromkeys(("answer_tokens", "wrong_tokens", "tokens"), pa.int32()),
@@ -47,14 +47,6 @@ class QueryConstructions(BaseModel):
     def kept(self) -> ConstructionRecord | None:
         """The attempt that is trained."""
         return self.attempts[-1] if self.outcome == KEPT else None
-
-    @property
-    def size(self) -> int:
-        """Characters that dominate its size in memory."""
-        texts = [message["content"] for message in self.prompt] + [self.plain]
-        for attempt in self.attempts:
-            texts += [attempt.wrong, attempt.correct, attempt.answer, attempt.trajectory]
-        return sum(map(len, texts))
 
 
 SCHEMA = pa.schema(

@@ -71,8 +71,8 @@ class Detector:
         return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
 
-def load_detector(path: str | Path) -> Detector:
-    """Read a phrase list.
+def load_detector(path: str | Path | None = None) -> Detector:
+    """Read a phrase list; without a path, the one behind DSR and ERR.
 
     The file is YAML: `name`, `version`, and `phrases` with a list under one or more of `opening`, `anywhere` and
     `patterns`.
@@ -80,7 +80,7 @@ def load_detector(path: str | Path) -> Detector:
     Raises:
         ValueError: the file cannot be read, or a key is missing, unknown or of the wrong type.
     """
-    path = Path(path)
+    path = Path(path or REFLECTIONS)
     try:
         content = path.read_bytes()
         options = yaml.safe_load(content)

@@ -7,13 +7,13 @@ from typing import Any
 
 from tapo.core.answer import Construction, parse_construction, visible_answer
 from tapo.core.copies import common_prefix_length, is_edited_copy
+from tapo.core.defaults import MIN_PREFIX_SHARE
 from tapo.core.funnel import REASONS, ConstructionError
 from tapo.core.leak import find_leak
 from tapo.core.reflection import Opening, opening_reflection
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end, without_end
 
 __all__ = [
-    "MIN_PREFIX_SHARE",
     "REASONS",
     "Construction",
     "ConstructionError",
@@ -26,9 +26,6 @@ __all__ = [
     "turn_end",
     "visible_answer",
 ]
-
-MIN_PREFIX_SHARE = 0.1
-"""Default of the least kept share where no reflection opens the new text."""
 
 LEAST_STATEMENT = 12
 """Letters and digits that a kept text has at least, if there is anything in it to reflect on."""

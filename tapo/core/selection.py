@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-REWARD_THRESHOLD = 0.5
-"""Default of the reward above which a rollout is correct."""
+from tapo.core.defaults import REWARD_THRESHOLD
 
 
 def paper_thresholds(group_size: int) -> tuple[int, int]:

@@ -56,7 +56,7 @@ def check_readable(answer: str, timeout_s: float = 5.0) -> None:
     """Ask math-verify, in a process that is killed at the time-out, whether an answer is an expression to it.
 
     Raises:
-        UnusableAnswer: it is not, so that only an answer equal to the letter could ever be right.
+        UnusableAnswer: it is not, so that only an answer equal to the letter could ever be correct.
         RuntimeError: math-verify's process cannot be started.
     """
     if _NUMBER.fullmatch(answer):

@@ -2,81 +2,63 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.data.queries import QueryFiles, copy_queries
+from rich.console import Console
+
+from tapo.data.options import DecontaminateOptions, OverlapOptions
+from tapo.data.queries import QueryFiles, copy_queries, require_file
 from tapo.data.query import Query
 from tapo.data.text import tokens_of
 from tapo.files.atomic import write_text_atomically
-
-NGRAM = 8
-"""Tokens of an n-gram. Phrases that any two contest problems may share ("the number of ordered pairs of positive
-integers") are about as long, so that a shared phrase costs a problem one or two n-grams."""
-THRESHOLD = 0.5
-"""Share of an evaluation problem's n-grams that a training query has to contain: a copy with a reworded sentence or a
-changed number keeps more than half of them, a problem of the same kind a few."""
+from tapo.files.fingerprint import fingerprint_of_file
+from tapo.files.markers import is_complete, print_counts, report_of, stage
+from tapo.terminal import say
 
 Gram = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Match:
+class ClosestProblem:
     """The evaluation problem that a training query is closest to."""
 
     evaluation_index: str
     kind: str
-    """`equal`: the same normalised text; `ngram`: an overlap of at least the threshold."""
+    """`equal`: the same normalised text; `ngram`: an overlap of at least `overlap`."""
     overlap: float
     """Share of the evaluation problem's distinct n-grams that the training query contains."""
     evaluation_question: str
 
     def record(self, index: str, question: str) -> dict[str, Any]:
         """One line of the report."""
-        return {
-            "index": index,
-            "evaluation_index": self.evaluation_index,
-            "kind": self.kind,
-            "overlap": round(self.overlap, 4),
-            "question": question,
-            "evaluation_question": self.evaluation_question,
-        }
+        return {"index": index, "question": question} | asdict(self) | {"overlap": round(self.overlap, 4)}
 
 
 class Decontaminator:
     """An inverted index of the n-grams of evaluation problems.
 
     Args:
-        ngram: tokens of an n-gram; a problem of fewer tokens is one n-gram as a whole.
-        threshold: least overlap of a match, in (0, 1].
+        options: a problem of fewer tokens than `ngram` is one n-gram as a whole.
+        files: verl parquet files of evaluation problems, each of which may be there many times.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: a file cannot be read.
     """
 
-    def __init__(self, ngram: int = NGRAM, threshold: float = THRESHOLD):
-        if ngram < 1:
-            raise ValueError(f"ngram = {ngram!r} cannot work: needs a number of tokens >= 1")
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold = {threshold!r} cannot work: needs a share in (0, 1]")
-        self.ngram, self.threshold = ngram, threshold
+    def __init__(self, options: OverlapOptions | None = None, files: Sequence[Path] = ()):
+        self._options = options or OverlapOptions()
         self._problems: list[tuple[str, str]] = []
         self._gram_counts: list[int] = []
         self._by_gram: dict[Gram, list[int]] = defaultdict(list)
         self._by_text: dict[Gram, int] = {}
         self._lengths: set[int] = set()
-
-    def add_file(self, path: str | Path) -> None:
-        """Index the problems of a verl parquet file, which may hold each of them many times.
-
-        Raises:
-            ValueError: the file cannot be read.
-        """
-        for query in QueryFiles(path, strict=True):
-            if tuple(tokens_of(query.question)) not in self._by_text:
-                self.add(query.index, query.question)
+        for file in files:
+            for query in QueryFiles(file, strict=True):
+                if tuple(tokens_of(query.question)) not in self._by_text:
+                    self.add(query.index, query.question)
 
     def __len__(self) -> int:
         """Evaluation problems."""
@@ -91,7 +73,7 @@ class Decontaminator:
         tokens = tuple(tokens_of(question))
         if not tokens:
             raise ValueError(f"evaluation problem {index}: question = {question!r} cannot work: needs words")
-        length = min(self.ngram, len(tokens))
+        length = min(self._options.ngram, len(tokens))
         grams = set(_grams(tokens, length))
         number = len(self._problems)
         self._problems.append((index, question))
@@ -101,8 +83,10 @@ class Decontaminator:
         for gram in grams:
             self._by_gram[gram].append(number)
 
-    def match(self, question: str) -> Match | None:
-        """The evaluation problem that a question contains most of, if it reaches the threshold."""
+    def match(self, question: str) -> ClosestProblem | None:
+        """The evaluation problem that a question contains most of, if it reaches the overlap."""
+        if not self._problems:
+            return None
         tokens = tuple(tokens_of(question))
         if tokens in self._by_text:
             return self._match(self._by_text[tokens], "equal", 1.0)
@@ -112,15 +96,20 @@ class Decontaminator:
                 shared.update(self._by_gram[gram])
         overlaps = [(count / self._gram_counts[number], -number) for number, count in shared.items()]
         overlap, number = max(overlaps, default=(0.0, 0))
-        return self._match(-number, "ngram", overlap) if overlap >= self.threshold else None
+        return self._match(-number, "ngram", overlap) if overlap >= self._options.overlap else None
 
-    def _match(self, number: int, kind: str, overlap: float) -> Match:
+    def _match(self, number: int, kind: str, overlap: float) -> ClosestProblem:
         index, question = self._problems[number]
-        return Match(index, kind, overlap, question)
+        return ClosestProblem(index, kind, overlap, question)
 
 
 def _grams(tokens: Gram, length: int) -> Iterator[Gram]:
     return zip(*(tokens[start:] for start in range(length)), strict=False)
+
+
+def contaminated_file(out: Path) -> Path:
+    """Where the report of the decontamination of a file stands."""
+    return out.with_name(f"{out.name}.contaminated.jsonl")
 
 
 def write_report(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -149,3 +138,21 @@ def decontaminate(train: Path, index: Decontaminator, out: Path, report: Path) -
     kept = copy_queries(QueryFiles(train, strict=True), out, keep)
     write_report(report, records)
     return kept, len(records)
+
+
+def run_decontaminate(options: DecontaminateOptions, console: Console) -> None:
+    """Write the training queries that match none of the evaluation problems, and a list of those that do."""
+    out, listed = options.out, options.report or contaminated_file(options.out)
+    facts = {
+        "stage": "decontaminate",
+        "train": fingerprint_of_file(require_file(options.train)),
+        "against": [fingerprint_of_file(require_file(path)) for path in options.against],
+        **options.part(OverlapOptions),
+        "report": str(listed),
+    }
+    if not is_complete(out, facts, console):
+        with stage(out, facts) as report:
+            kept, dropped = decontaminate(options.train, Decontaminator(options, options.against), out, listed)
+            report |= {"kept": kept, "dropped": {"evaluation problem": dropped}}
+    print_counts(out, report_of(out), console)
+    say(f"evaluation problems found are listed in {listed}", console)

@@ -5,30 +5,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """Where a dataset is and what its columns are called."""
+    """Where a dataset is; its columns are `problem` and `answer`, its split on the hub is `train`."""
 
     hub_id: str | None
     """Dataset on the hub; None where the user has to name a source."""
-    hub_split: str = "train"
-    question_column: str = "problem"
-    answer_column: str = "answer"
-    split: str = "test"
-    """What `extra_info.split` says: the dataset's part in a run, whatever the hub calls its only split."""
+    split: str | None = "test"
+    """What `extra_info.split` says; None where it is the split that is loaded."""
 
-
-CUSTOM = "custom"
 
 KNOWN_DATASETS = {
     "deepscaler": KnownDataset("agentica-org/DeepScaleR-Preview-Dataset", split="train"),
     "aime2024": KnownDataset("HuggingFaceH4/aime_2024"),
     "aime2025": KnownDataset("MathArena/aime_2025"),
     "hmmt_feb_2025": KnownDataset("MathArena/hmmt_feb_2025"),
-    CUSTOM: KnownDataset(None, split="train"),
+    "custom": KnownDataset(None, split=None),
 }
 """By the name that becomes `data_source`."""
 
 
-def known_dataset(name: str) -> KnownDataset:
+def known_dataset(name: str | None) -> KnownDataset:
     """A dataset by its name.
 
     Raises:

@@ -5,22 +5,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from rich.bar import Bar
+from rich.console import Console
 from rich.table import Table
 
-from tapo.config import ConfigError
-from tapo.data.queries import QueryFiles, copy_queries
+from tapo.core.defaults import REWARD_THRESHOLD
+from tapo.data.options import Band, FilterOptions
+from tapo.data.queries import QueryFiles, copy_queries, some
 from tapo.data.query import Query
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import write_text_atomically
+from tapo.files.markers import is_complete, print_counts, report_of, stage
+from tapo.terminal import say
 
-LOW, HIGH = 0.125, 0.875
-"""The paper drops queries that are solved less than 12.5 % or more than 87.5 % of the time."""
-THRESHOLD = 0.5
-"""A response is correct iff its score is greater, as in `algorithm.tapo.reward_threshold`."""
 MOST_BARS = 17
 """Bars of a histogram with one for each number of correct responses; more are gathered in tenths."""
 
@@ -37,27 +36,9 @@ class PassRate:
         """Exact."""
         return Fraction(self.correct, self.samples)
 
-
-@dataclass(frozen=True)
-class Band:
-    """Pass rates that are kept, both ends included; compared as fractions, since 0.1 * 10 is a matter of rounding.
-
-    Raises:
-        ConfigError: no such band.
-    """
-
-    low: float = LOW
-    high: float = HIGH
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= 1:
-            raise ConfigError("low", self.low, "needs a share in [0, 1]")
-        if not self.low <= self.high <= 1:
-            raise ConfigError("high", self.high, f"needs a share in [low, 1], low being {self.low}")
-
-    def holds(self, rate: PassRate) -> bool:
-        """Whether a query of this pass rate is kept."""
-        return Fraction(str(self.low)) <= rate.value <= Fraction(str(self.high))
+    def within(self, band: Band) -> bool:
+        """Whether the query is kept; compared as fractions, since 0.1 * 10 is a matter of rounding."""
+        return Fraction(str(band.low)) <= self.value <= Fraction(str(band.high))
 
 
 @dataclass(frozen=True)
@@ -69,30 +50,22 @@ class Sampled:
     prompt: Sequence[Mapping[str, str]]
 
 
-def read_pass_rates(store: RolloutStore, threshold: float = THRESHOLD) -> dict[str, Sampled]:
-    """The queries of a store by their index; reads no responses.
+def read_pass_rates(store: RolloutStore, reward_threshold: float = REWARD_THRESHOLD) -> dict[str, Sampled]:
+    """The queries of a store by their index; reads no responses. A response is correct iff its score is greater.
 
     Raises:
         ValueError: the store is empty, or a part of it is damaged.
     """
     rates = {}
     for row in store.iter_columns(["index", "prompt", "ground_truth", "scores"]):
-        correct = sum(score > threshold for score in row["scores"])
+        correct = sum(score > reward_threshold for score in row["scores"])
         rates[row["index"]] = Sampled(PassRate(correct, len(row["scores"])), row["ground_truth"], row["prompt"])
     if not rates:
         raise ValueError(f"{store.folder} holds no rollouts yet")
     return rates
 
 
-def filter_queries(
-    store: RolloutStore,
-    data: QueryFiles,
-    out: Path,
-    band: Band,
-    *,
-    threshold: float = THRESHOLD,
-    allow_missing: bool = False,
-) -> dict[str, Any]:
+def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles) -> dict[str, Any]:
     """Copy the rows of verl parquet files whose pass rate lies in the band, every column as it is.
 
     Returns:
@@ -105,7 +78,7 @@ def filter_queries(
             rollouts (unless `allow_missing`), or nothing is kept.
         OSError: a full disk, for one; an earlier file is as it was.
     """
-    rates = read_pass_rates(store, threshold)
+    rates = read_pass_rates(store, options.reward_threshold)
     unused: set[str] = set(rates)
     missing: set[str] = set()
 
@@ -115,27 +88,29 @@ def filter_queries(
             return False
         _check_same(query, rates[query.index], f"in {data}", f"in {store.folder}")
         unused.discard(query.index)
-        return band.holds(rates[query.index].rate)
+        return rates[query.index].rate.within(options)
 
     def check() -> None:
         if unused:
             raise ValueError(
-                f"{_some(unused)} of {store.folder} are not in {data}: needs the data they were sampled from"
+                f"{some(sorted(unused))} of {store.folder} are not in {data}: needs the data they were sampled from"
             )
-        if missing and not allow_missing:
+        if missing and not options.allow_missing:
             raise ValueError(
-                f"{_some(missing)} of {data} have no rollouts in {store.folder}: sample them, or leave them out with "
-                "--allow-missing"
+                f"{some(sorted(missing))} of {data} have no rollouts in {store.folder}: sample them, or leave them out "
+                "with --allow-missing"
             )
 
-    before = report_of_rates({index: sampled.rate for index, sampled in rates.items()}, band)
+    before = report_of_rates({index: sampled.rate for index, sampled in rates.items()}, options)
     if not before["kept"]:
         counts = f"{before['too_hard']} are too hard and {before['too_easy']} too easy"
-        raise ValueError(f"no query has a pass rate in [{band.low}, {band.high}]: {counts}; nothing was written")
-    rows = copy_queries(data, out, keep, check)
+        raise ValueError(f"no query has a pass rate in [{options.low}, {options.high}]: {counts}; nothing was written")
+    rows = copy_queries(data, options.out, keep, check)
     report = before | {"queries": len(rates) + len(missing), "missing": len(missing)}
     report |= {"rows": rows, "unusable": dict(data.unusable)}
-    write_text_atomically(out.with_name(f"{out.name}.pass_rates.json"), json.dumps(report, indent=1) + "\n")
+    write_text_atomically(
+        options.out.with_name(f"{options.out.name}.pass_rates.json"), json.dumps(report, indent=1) + "\n"
+    )
     return report
 
 
@@ -151,20 +126,15 @@ def _check_same(query: Query, sampled: Sampled, here: str, there: str) -> None:
         )
 
 
-def _some(indices: Any, most: int = 3) -> str:
-    named = ", ".join(sorted(indices)[:most])
-    return f"{len(indices)} queries ({named}{', ...' if len(indices) > most else ''})"
-
-
 def report_of_rates(rates: Mapping[str, PassRate], band: Band) -> dict[str, Any]:
     """Counts by fate and by pass rate."""
     counts = Counter(rates.values())
     histogram = [
-        {"correct": rate.correct, "samples": rate.samples, "queries": count, "kept": band.holds(rate)}
+        {"correct": rate.correct, "samples": rate.samples, "queries": count, "kept": rate.within(band)}
         for rate, count in sorted(counts.items(), key=lambda item: (item[0].value, item[0].samples))
     ]
     low = Fraction(str(band.low))
-    dropped = {rate: count for rate, count in counts.items() if not band.holds(rate)}
+    dropped = {rate: count for rate, count in counts.items() if not rate.within(band)}
     too_hard = sum(count for rate, count in dropped.items() if rate.value < low)
     return {
         "queries": len(rates),
@@ -197,3 +167,27 @@ def histogram_table(report: Mapping[str, Any]) -> Table:
 
 def _tenth(number: int) -> str:
     return f"{number / 10:.1f} to {(number + 1) / 10:.1f}"
+
+
+def run_filter(options: FilterOptions, console: Console) -> None:
+    """Write the queries whose pass rate lies in the band, and print the histogram."""
+    out, store = options.out, RolloutStore.open(options.rollouts)
+    data = QueryFiles(options.data, options)
+    facts = {
+        "stage": "filter",
+        "rollouts": store.content_fingerprint(),
+        "data": data.fingerprint(),
+        "band": options.part(Band),
+        "reward_threshold": options.reward_threshold,
+        "allow_missing": options.allow_missing,
+    }
+    if not is_complete(out, facts, console):
+        with stage(out, facts) as report:
+            report |= filter_queries(options, store, data)
+    report = report_of(out)
+    console.print(histogram_table(report))
+    dropped = {"too hard": report["too_hard"], "too easy": report["too_easy"], "without rollouts": report["missing"]}
+    dropped |= {f"{reason} (rows)": count for reason, count in report["unusable"].items()}
+    print_counts(out, {"kept": report["kept"], "dropped": dropped}, console)
+    if report["rows"] != report["kept"]:
+        say(f"{report['rows']} rows: the data repeats queries", console)

@@ -10,10 +10,11 @@ from typing import Any
 from tapo.data.queries import BATCH_ROWS, open_parquet
 from tapo.files.fingerprint import fingerprint_of_file
 
-Row = dict[str, Any]
+Problem = dict[str, Any]
+"""A row with a question and an answer, whatever its columns are called."""
 
 
-def iter_rows(source: str, *, split: str, subset: str | None = None) -> Iterator[Row]:
+def iter_problems(source: str, *, split: str, subset: str | None = None) -> Iterator[Problem]:
     """The rows of a source; all but a JSON array are read as they are consumed.
 
     Args:
@@ -41,7 +42,7 @@ def fingerprint_of_source(source: str) -> Any:
     return fingerprint_of_file(path) if path.is_file() else source
 
 
-def require_columns(row: Row, columns: Sequence[str], source: str) -> None:
+def require_columns(row: Problem, columns: Sequence[str], source: str) -> None:
     """Check a first row.
 
     Raises:
@@ -75,13 +76,13 @@ def _iter_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise ValueError(f"{path} is no UTF-8 text: {error}") from error
 
 
-def _iter_json_lines(path: Path) -> Iterator[Row]:
+def _iter_json_lines(path: Path) -> Iterator[Problem]:
     for number, line in _iter_lines(path):
         if line.strip():
             yield _as_row(_parse(line, f"{path}, line {number}"), f"{path}, line {number}")
 
 
-def _iter_json(path: Path) -> Iterator[Row]:
+def _iter_json(path: Path) -> Iterator[Problem]:
     """An array of objects, or JSON Lines under the name of JSON."""
     first = next((line.lstrip()[0] for _, line in _iter_lines(path) if line.strip()), "")
     if first != "[":
@@ -99,13 +100,13 @@ def _parse(text: str, where: str) -> Any:
         raise ValueError(f"{where} is no JSON: {error}") from error
 
 
-def _as_row(value: Any, where: str) -> Row:
+def _as_row(value: Any, where: str) -> Problem:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {type(value).__name__} {value!r}: needs an object with a question and an answer")
     return value
 
 
-def _iter_csv(path: Path) -> Iterator[Row]:
+def _iter_csv(path: Path) -> Iterator[Problem]:
     csv.field_size_limit(sys.maxsize)
     reader = csv.DictReader((line for _, line in _iter_lines(path)), strict=True)
     try:
@@ -117,7 +118,7 @@ def _iter_csv(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path}, line {reader.reader.line_num} is no CSV: {error}") from error
 
 
-def _iter_parquet(path: Path) -> Iterator[Row]:
+def _iter_parquet(path: Path) -> Iterator[Problem]:
     with open_parquet(path, ()) as file:
         for batch in file.iter_batches(BATCH_ROWS):
             yield from batch.to_pylist()
@@ -126,7 +127,7 @@ def _iter_parquet(path: Path) -> Iterator[Row]:
 READERS = {".json": _iter_json, ".jsonl": _iter_json_lines, ".csv": _iter_csv, ".parquet": _iter_parquet}
 
 
-def _iter_dataset(source: str, split: str, subset: str | None) -> Iterator[Row]:
+def _iter_dataset(source: str, split: str, subset: str | None) -> Iterator[Problem]:
     # Not streamed: the hub's files are cached, so that a machine without network can work from the cache, and the rows
     # are mapped from the disk.
     from datasets import load_dataset

@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
-from tapo.data.query import MEDIA, Keys, Query, UnusableRow, check_sampling, query_of
+from tapo.data.options import ColumnOptions
+from tapo.data.query import MEDIA, Query, UnusableRow, check_sampling, query_of
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
 
@@ -30,7 +31,7 @@ class QueryFiles:
 
     Args:
         paths: as `data.train_files`.
-        keys: columns that the run names otherwise.
+        columns: those that the run names otherwise.
         strict: every row is given, under its own index; one without a text raises instead of being counted, and
             whether it can be sampled is not asked.
 
@@ -40,9 +41,11 @@ class QueryFiles:
         unusable: of those, rows that are no query, by reason.
     """
 
-    def __init__(self, paths: Sequence[str | Path] | str | Path, keys: Keys | None = None, *, strict: bool = False):
+    def __init__(
+        self, paths: Sequence[str | Path] | str | Path, columns: ColumnOptions | None = None, *, strict: bool = False
+    ):
         self.paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-        self.keys, self._strict = keys or Keys(), strict
+        self._named, self._strict = columns or ColumnOptions(), strict
         self._start()
 
     def __str__(self) -> str:
@@ -73,9 +76,10 @@ class QueryFiles:
     def fingerprint(self) -> Any:
         """Contents of the files, and the columns where the run names them otherwise."""
         hashes = [fingerprint_of_file(require_file(path)) for path in self.paths]
-        if len(hashes) == 1 and self.keys == Keys():
+        named = {"prompt": self._named.prompt_key, "source": self._named.reward_fn_key}
+        if len(hashes) == 1 and named == {"prompt": "prompt", "source": "data_source"}:
             return hashes[0]
-        return {"files": hashes} | asdict(self.keys)
+        return {"files": hashes} | named
 
     def reasons(self) -> str:
         """Counts of unusable rows in words; empty if there is none."""
@@ -84,7 +88,7 @@ class QueryFiles:
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[pq.ParquetFile]:
         """One of the files; see `open_parquet`."""
-        with open_parquet(path, (self.keys.source, self.keys.prompt, "reward_model")) as file:
+        with open_parquet(path, self._columns[:3]) as file:
             yield file
 
     def queries_of(self, batch: pa.RecordBatch, instruction: str) -> Iterator[Query | None]:
@@ -102,7 +106,7 @@ class QueryFiles:
                 yield None
 
     def _query(self, row: dict[str, Any], has_media: bool, instruction: str) -> Query:
-        query = query_of(row, self.keys, instruction)
+        query = query_of(row, self._named, instruction)
         if self._strict:
             return query
         if has_media:
@@ -121,12 +125,7 @@ class QueryFiles:
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return (self.keys.source, self.keys.prompt, "reward_model", *OPTIONAL_COLUMNS, *MEDIA_COLUMNS)
-
-
-def iter_queries(path: str | Path) -> Iterator[Query]:
-    """The queries of one file; see `QueryFiles`."""
-    return iter(QueryFiles(path))
+        return (self._named.reward_fn_key, self._named.prompt_key, "reward_model", *OPTIONAL_COLUMNS, *MEDIA_COLUMNS)
 
 
 def copy_queries(
@@ -153,7 +152,8 @@ def copy_queries(
                     queries = files.queries_of(batch, _instruction(file))
                     mask = [query is not None and keep(query) for query in queries]
                     kept += sum(mask)
-                    writer.write_batch(_fitted(batch.filter(pa.array(mask)), schema))
+                    rows = [schema.empty_table(), pa.Table.from_batches([batch.filter(pa.array(mask))])]
+                    writer.write_table(pa.concat_tables(rows, promote_options="default"))
         check()
         if kept == 0:
             raise ValueError(f"none of the {files.rows} rows of {files} is left; nothing was written")
@@ -174,17 +174,10 @@ def _common_schema(files: QueryFiles) -> pa.Schema:
         raise ValueError(f"{files} do not fit into one file: {error}. Give each a file of its own") from error
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch with the columns of a schema, those that it lacks being empty."""
-    if batch.schema.equals(schema):
-        return batch
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def some(indices: Sequence[str], most: int = 3) -> str:
+    """`4 queries (a, b, c, ...)`."""
+    named = ", ".join(indices[:most])
+    return f"{len(indices)} queries ({named}{', ...' if len(indices) > most else ''})"
 
 
 def _media(batch: pa.RecordBatch) -> list[bool]:

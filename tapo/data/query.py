@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tapo.data.instruction import BOXED_INSTRUCTION, question_of
-from tapo.data.text import normalise
+from tapo.data.options import ColumnOptions
+from tapo.data.text import canonical_text
 
 NO_MESSAGES = "prompt is no list of chat messages"
 NO_USER = "prompt without a user's text"
@@ -24,14 +25,6 @@ SINGLE_TURN = "single_turn_agent"
 
 class UnusableRow(ValueError):
     """A row that nothing can be sampled for; the message is the reason, one of the above."""
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Columns that a run may name otherwise: `data.prompt_key` and `data.reward_fn_key`."""
-
-    prompt: str = "prompt"
-    source: str = "data_source"
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def text_of(ground_truth: Any) -> str:
 
 def stable_index(data_source: str, question: str) -> str:
     """`SOURCE/HASH` of the normalised question: the same wherever the row stands and however it is typeset."""
-    return f"{data_source}/{hashlib.sha256(normalise(question).encode()).hexdigest()[:16]}"
+    return f"{data_source}/{hashlib.sha256(canonical_text(question).encode()).hexdigest()[:16]}"
 
 
 def index_of(extra_info: Mapping[str, Any], data_source: str, question: str) -> str:
@@ -96,14 +89,14 @@ def index_of(extra_info: Mapping[str, Any], data_source: str, question: str) -> 
     return index if isinstance(index, str) else f"{data_source}/{index}"
 
 
-def query_of(row: Mapping[str, Any], keys: Keys, instruction: str = BOXED_INSTRUCTION) -> Query:
+def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = BOXED_INSTRUCTION) -> Query:
     """A row, as plain Python values, as a query.
 
     Raises:
         UnusableRow: it is none.
     """
-    prompt = _messages(row[keys.prompt])
-    source, reward_model = row[keys.source], row["reward_model"]
+    prompt = _messages(row[columns.prompt_key])
+    source, reward_model = row[columns.reward_fn_key], row["reward_model"]
     if source is None:
         raise UnusableRow(NO_SOURCE)
     if not isinstance(reward_model, Mapping) or "ground_truth" not in reward_model:

@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
 
+from tapo.data.options import RepairOptions
 from tapo.files.part_store import PartStore
+from tapo.terminal import say
 
 FINISH_REASONS = ("stop", "length")
 
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""A chat."""
 SCHEMA = pa.schema(
     [
         ("index", pa.string()),
         ("data_source", pa.string()),
-        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("prompt", MESSAGES),
         ("ground_truth", pa.string()),
         ("responses", pa.list_(pa.string())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
@@ -79,11 +84,6 @@ class QueryRollouts:
         if self.reward_inputs:
             inputs = json.loads(self.reward_inputs)
         return {"data_source": self.data_source, "index": self.index, **inputs}
-
-    @property
-    def size(self) -> int:
-        """Bytes that its texts and ids take in Arrow, give or take those of other alphabets."""
-        return sum(map(len, self.responses)) + 4 * sum(map(len, self.response_ids))
 
 
 PER_RESPONSE = ("responses", "response_ids", "finish_reasons", "scores")
@@ -157,3 +157,9 @@ class RolloutStore(PartStore[QueryRollouts]):
     row = QueryRollouts
     to_table = staticmethod(to_table)
     from_table = staticmethod(from_table)
+
+
+def run_repair(options: RepairOptions, console: Console) -> None:
+    """`tapo data repair`."""
+    moved = RolloutStore.open(options.rollouts).repair()
+    say(f"{len(moved)} damaged parts", console)

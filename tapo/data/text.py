@@ -48,6 +48,6 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def normalise(text: str) -> str:
+def canonical_text(text: str) -> str:
     """The tokens in one line: equal for two copies of one problem."""
     return " ".join(tokens_of(text))

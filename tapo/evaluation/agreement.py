@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tapo.core.phrases import Detector
 from tapo.evaluation.confusion import Confusion
-from tapo.evaluation.reflection import Detector
 from tapo.files.json_lines import read_json_lines
 
 LABELLED_EXAMPLES = Path(__file__).parent / "data" / "labelled_reflections.jsonl"
@@ -27,15 +27,6 @@ class LabelledExample:
     why: str
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Detector against labels, `REFLECTION` or `DIRECT`, and the examples on which they differ."""
-
-    confusion: Confusion
-    missed: tuple[LabelledExample, ...]
-    false_alarms: tuple[LabelledExample, ...]
-
-
 def read_labelled(path: Path = LABELLED_EXAMPLES) -> list[LabelledExample]:
     """Examples as JSON lines with `text`, a boolean `reflection`, and `why`.
 
@@ -52,16 +43,7 @@ def read_labelled(path: Path = LABELLED_EXAMPLES) -> list[LabelledExample]:
     return examples
 
 
-def agreement(detector: Detector, examples: Sequence[LabelledExample]) -> Agreement:
-    """Run the detector over labelled examples."""
-    told = [detector.reflects(example.text) for example in examples]
-    pairs = list(zip(examples, told, strict=True))
-    return Agreement(
-        Confusion.of((_label(example.reflection), _label(reflects)) for example, reflects in pairs),
-        missed=tuple(example for example, reflects in pairs if example.reflection and not reflects),
-        false_alarms=tuple(example for example, reflects in pairs if reflects and not example.reflection),
-    )
-
-
-def _label(reflects: bool) -> str:
-    return REFLECTION if reflects else DIRECT
+def agreement(detector: Detector, examples: Sequence[LabelledExample]) -> Confusion:
+    """Run the detector over labelled examples; labels and verdicts are `REFLECTION` or `DIRECT`."""
+    labels = {True: REFLECTION, False: DIRECT}
+    return Confusion.of((labels[example.reflection], labels[detector.reflects(example.text)]) for example in examples)

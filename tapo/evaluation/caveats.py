@@ -11,11 +11,10 @@ class Caveats:
 
     _steps: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
-    def add(self, where: str, text: str, step: int | None = None) -> None:
+    def add(self, where: str, *texts: str, step: int | None = None) -> None:
         """`where` names a run, a benchmark of it, or a comparison."""
-        steps = self._steps.setdefault((where, text), [])
-        if step is not None:
-            steps.append(step)
+        for text in texts:
+            self._steps.setdefault((where, text), []).extend([] if step is None else [step])
 
     def lines(self) -> list[str]:
         """In order of first appearance."""

@@ -3,18 +3,20 @@
 import heapq
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tapo.core.phrases import Detector, PhraseMatch, load_detector
 from tapo.evaluation.agreement import LABELLED_EXAMPLES, REFLECTION, LabelledExample, agreement, read_labelled
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.folders import find_runs
 from tapo.evaluation.options import ReflectionsCommand
-from tapo.evaluation.reflection import Detector, PhraseMatch, load_detector
 from tapo.files.json_lines import read_json_lines
+from tapo.terminal import say
 
 CONTEXT = 160
 """Characters shown on either side of a match."""
@@ -24,51 +26,44 @@ def print_reflections(options: ReflectionsCommand, console: Console) -> None:
     """`tapo eval reflections`."""
     detector = load_detector(options.detector)
     if options.dump is not None:
-        matched = not options.unmatched
-        print_sample(options.dump, detector, console, limit=options.limit, matched=matched, seed=options.seed)
+        print_sample(_file(options.dump), options, detector, console)
     print_agreement(detector, read_labelled(options.labelled or LABELLED_EXAMPLES), console)
 
 
-def print_sample(dump: Path, detector: Detector, console: Console, *, limit: int, matched: bool, seed: int) -> int:
-    """Show matches in a random sample of a dump's responses; returns how many were shown.
-
-    Args:
-        dump: a `STEP.jsonl`, or a folder, of which the last step of its first benchmark is read.
-        matched: responses with a match; else those without any.
-        seed: of the sample.
+def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, console: Console) -> None:
+    """Show matches in a random sample of the responses in a `STEP.jsonl`, or such without any.
 
     Raises:
         ValueError: the dump cannot be read.
     """
-    path = _file(dump)
-    rng = random.Random(seed)
-    phrases: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    totals = {True: 0, False: 0}
-    kept: list[tuple[float, int, str, list[PhraseMatch]]] = []
-    for line, row in read_json_lines(path, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
-        output = row.get("output")
-        if not isinstance(output, str):
-            raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
-        found = detector.find(output) if detector.reflects(output) else []
-        totals[bool(found)] += 1
-        phrases.update({match.phrase for match in found})
-        if bool(found) == matched:
-            entry = (rng.random(), line.number, output, found)
-            heapq.heappush(kept, entry) if len(kept) < limit else heapq.heappushpop(kept, entry)
-    for _, number, output, found in sorted(kept, key=lambda entry: entry[1]):
+    rng = random.Random(options.seed)
+    phrases, left_out, responses = Counter[str](), Counter[str](), Counter[bool]()
+
+    def candidates() -> Iterator[tuple[float, int, str, list[PhraseMatch]]]:
+        for line, row in read_json_lines(path, on_half_written=lambda _: left_out.update([HALF_WRITTEN])):
+            output = row.get("output")
+            if not isinstance(output, str):
+                raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
+            found = detector.find(output)
+            responses[bool(found)] += 1
+            phrases.update({match.phrase for match in found})
+            if bool(found) != options.unmatched:
+                yield rng.random(), line.number, output, found
+
+    drawn = heapq.nlargest(options.limit, candidates())
+    for _, number, output, found in sorted(drawn, key=lambda entry: entry[1]):
         console.rule(f"{path.name}, line {number}")
         console.print(highlighted(output, found))
-    table = Table("phrase", "responses", title=f"{totals[True]} of {sum(totals.values())} responses reflect")
+    table = Table("phrase", "responses", title=f"{responses[True]} of {responses.total()} responses reflect")
     for phrase, count in phrases.most_common():
         table.add_row(phrase, str(count))
     console.print(table)
-    for what, count in counts.items():
-        console.print(f"Note: {what}: {count}", highlight=False)
-    return len(kept)
+    for what, count in left_out.items():
+        say(f"Note: {what}: {count}", console)
 
 
 def _file(dump: Path) -> Path:
+    """The dump, or of a folder the last step of its first benchmark."""
     if dump.is_file():
         return dump
     steps = next(iter(find_runs([dump])[0].dumps.values()))
@@ -87,15 +82,15 @@ def highlighted(output: str, found: list[PhraseMatch]) -> Text:
     return Text.assemble("... " if start else "", shown, " ..." if end < len(output) else "")
 
 
-def print_agreement(detector: Detector, examples: list[LabelledExample], console: Console) -> None:
+def print_agreement(detector: Detector, examples: Sequence[LabelledExample], console: Console) -> None:
     """Agreement with hand-labelled examples, and those on which the two differ."""
-    result = agreement(detector, examples)
-    told = result.confusion
+    told = agreement(detector, examples)
     table = Table("examples", "precision", "recall", "agreement", "Cohen's kappa")
     table.title = f"{detector.name}, version {detector.version}, against hand-labelled examples"
     figures = (told.precision(REFLECTION), told.recall(REFLECTION), told.accuracy, told.kappa)
     table.add_row(str(told.total), *("undefined" if figure is None else f"{figure:.2f}" for figure in figures))
     console.print(table)
-    for kind, listed in (("missed", result.missed), ("false alarm", result.false_alarms)):
-        for example in listed:
-            console.print(f"{kind}: {example.text!r} ({example.why})", markup=False, highlight=False)
+    for kind, label in (("missed", True), ("false alarm", False)):
+        for example in examples:
+            if example.reflection is label and detector.reflects(example.text) is not label:
+                say(f"{kind}: {example.text!r} ({example.why})", console)

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tapo.core.defaults import REWARD_THRESHOLD
+from tapo.core.phrases import Detector
 from tapo.evaluation.caveats import HALF_WRITTEN
 from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.reflection import Detector
 from tapo.evaluation.samples import UNKNOWN, SampleColumns, Samples
 from tapo.files.json_lines import Line, read_json_lines
 from tapo.rewards import last_boxed
@@ -31,7 +33,6 @@ class Dump:
 
     path: Path
     sha256: str
-    rows: int
     benchmarks: dict[str | None, Samples]
     """By `data_source` where rows carry it; else all under None."""
     fields: dict[str, str]
@@ -47,16 +48,15 @@ class _Output:
     line: Line
     row: dict[str, Any]
     source: str | None
-    prompt_uid: str
-    session: tuple[str, ...]
-    """Names the session; () where the row names none."""
+    session: tuple[str, str | int]
+    """Uids of prompt and session; a row without any is a session by itself."""
     problem: bytes
     number: float | None
     """What decides about correctness; None if it is missing or not finite."""
 
 
 def read_dump(
-    path: Path, detector: Detector, *, reward_threshold: float = 0.5, counter: TokenCounter | None = None
+    path: Path, detector: Detector, *, reward_threshold: float = REWARD_THRESHOLD, counter: TokenCounter | None = None
 ) -> Dump:
     """Read a dump in one pass; memory does not grow with the length of texts.
 
@@ -95,17 +95,11 @@ class _Reader:
 
         The problem is the first one's, since the `input` of a later turn would not tell it.
         """
-        waiting = None
-        for output in self._outputs():
-            if waiting and waiting.session and (waiting.session, waiting.source) == (output.session, output.source):
-                if waiting.number is not None:
-                    self.counts["earlier outputs of multi-output sessions left out"] += 1
-                output = replace(output, problem=waiting.problem)
-            elif waiting:
-                yield waiting
-            waiting = output
-        if waiting:
-            yield waiting
+        for _, outputs in groupby(self._outputs(), key=lambda output: (output.source, output.session)):
+            *earlier, last = outputs
+            if usable := sum(output.number is not None for output in earlier):
+                self.counts["earlier outputs of multi-output sessions left out"] += usable
+            yield replace(last, problem=earlier[0].problem) if earlier else last
 
     def _outputs(self) -> Iterator[_Output]:
         lines = read_json_lines(
@@ -141,8 +135,7 @@ class _Reader:
             line,
             row,
             source=None if source is None else str(source),
-            prompt_uid=uid["prompt"] if uid else "",
-            session=(uid["prompt"], uid["session"]) if uid else (),
+            session=(uid["prompt"], uid["session"]) if uid else ("", line.number),
             problem=_digest(row["input"], str(row.get("gts"))),
             number=self._number(row),
         )
@@ -162,7 +155,7 @@ class _Reader:
         if output.number is None:
             return
         problem = output.source, output.problem
-        if self.first_uid.setdefault(problem, output.prompt_uid) != output.prompt_uid:
+        if self.first_uid.setdefault(problem, output.session[0]) != output.session[0]:
             self.repeated.add(problem)
         columns, row = self.columns.setdefault(output.source, SampleColumns()), output.row
         columns.problem.append(columns.problem_of(output.problem))
@@ -210,7 +203,7 @@ class _Reader:
             for source, columns in sorted(self.columns.items(), key=lambda item: item[0] or "")
         }
         notes = tuple(f"{what}: {count}" for what, count in self.counts.items())
-        return Dump(self.path, self.digest.hexdigest(), self.rows, samples, self.fields, notes)
+        return Dump(self.path, self.digest.hexdigest(), samples, self.fields, notes)
 
 
 @lru_cache(maxsize=1)  # the samples of a problem mostly stand together

@@ -1,7 +1,6 @@
 """Training dynamics: the six panels of the paper's figure and the construction funnel, runs beside each other."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,9 @@ from rich.console import Console
 
 from tapo.core.funnel import FUNNEL
 from tapo.evaluation.options import PlotCommand
-from tapo.evaluation.plots import FORMATS, new_figure
+from tapo.evaluation.plots import new_figure, save
 from tapo.evaluation.training_logs import TrainingLog, read_training_logs
+from tapo.terminal import say
 
 PANELS = (
     ("OTS weight, mean", ("tapo/ots/weight/mean",)),
@@ -25,41 +25,24 @@ compare. The last one is the KL from the policy that sampled; the others are fro
 
 
 def plot_runs(options: PlotCommand, console: Console) -> None:
-    """`tapo plot`."""
-    files, notes = draw_runs(options.runs, options.out.expanduser(), smooth=options.smooth)
-    for note in notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
-    for file in files:
-        console.print(file, highlight=False, soft_wrap=True)
-
-
-def draw_runs(paths: Sequence[Path], folder: Path, *, smooth: int = 1) -> tuple[list[Path], list[str]]:
-    """Draw `dynamics.png` and `.svg`.
-
-    Args:
-        paths: one run each (see `read_training_logs`).
-        smooth: steps of the running mean drawn over the raw line; 1 draws the raw line alone.
-
-    Returns:
-        The files, and notes on whatever is missing.
+    """`tapo plot`: draw `dynamics.png` and `.svg`, and say what is missing.
 
     Raises:
         ValueError: a run cannot be read.
     """
-    logs = read_training_logs(paths)
+    logs = read_training_logs(options.runs)
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     figure, axes = new_figure(4, 2, width=4, height=3)
     for panel, (title, keys) in zip(axes, PANELS, strict=False):
-        _draw_metric(panel, title, choose(keys, logs), logs, smooth, notes)
+        _draw_metric(panel, title, choose(keys, logs), logs, options.smooth, notes)
     _draw_funnel(axes[len(PANELS)], logs, notes)
     axes[-1].axis("off")
     handles = [axes[0].plot([], [], color=f"C{index}", label=log.name)[0] for index, log in enumerate(logs)]
     axes[-1].legend(handles=handles, loc="center", title="run")
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"dynamics.{suffix}" for suffix in FORMATS]
-    for file in files:
-        figure.savefig(file, dpi=150)
-    return files, notes
+    for note in notes:
+        say(f"Note: {note}", console)
+    for file in save(figure, options.out.expanduser(), "dynamics"):
+        say(str(file), console)
 
 
 def choose(keys: Sequence[str], logs: Sequence[TrainingLog]) -> str:

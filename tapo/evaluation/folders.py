@@ -52,7 +52,6 @@ def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
 def _find_run(path: Path, name: str) -> RunFolder:
     if not path.is_dir():
         raise ValueError(f"DIR = {str(path)!r} cannot work: needs a folder with STEP.jsonl or BENCHMARK/STEP.jsonl")
-    dumps = {}
     for folder in (path, path / PLAIN):
         if steps := _steps(folder):
             dumps = {PLAIN: steps}
@@ -62,22 +61,19 @@ def _find_run(path: Path, name: str) -> RunFolder:
     if not dumps:
         allowed = "STEP.jsonl, validation/STEP.jsonl or BENCHMARK/STEP.jsonl (trainer.validation_data_dir writes them)"
         raise ValueError(f"DIR = {str(path)!r} holds no dump; needs {allowed}")
+    manifest = None
     if PLAIN in dumps and (path.parent / MANIFEST).exists():
-        return _evaluated(name, path, {path.name: dumps[PLAIN]}, read_manifest(path.parent))
-    if (path / MANIFEST).exists():
-        return _evaluated(name, path, dumps, read_manifest(path))
-    return RunFolder(name, path, dumps, None)
+        dumps, manifest = {path.name: dumps[PLAIN]}, read_manifest(path.parent)
+    elif (path / MANIFEST).exists():
+        manifest = read_manifest(path)
+    return RunFolder(name, path, _with_step_of(manifest, dumps), manifest)
 
 
-def _evaluated(name: str, path: Path, dumps: dict[str, dict[int, Path]], manifest: dict[str, Any]) -> RunFolder:
+def _with_step_of(manifest: dict[str, Any] | None, dumps: dict[str, dict[int, Path]]) -> dict[str, dict[int, Path]]:
     """verl calls the step of an evaluation 0; a checkpoint's own step stands in the manifest."""
-    step = manifest["model"]["step"]
-    if step is not None:
-        dumps = {
-            benchmark: {step if dumped == 0 else dumped: file for dumped, file in steps.items()}
-            for benchmark, steps in dumps.items()
-        }
-    return RunFolder(name, path, dumps, manifest)
+    if manifest is None or (own := manifest["model"]["step"]) is None:
+        return dumps
+    return {name: {step or own: file for step, file in steps.items()} for name, steps in dumps.items()}
 
 
 def _steps(folder: Path) -> dict[int, Path]:

@@ -7,6 +7,7 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options
 
 AtLeast100 = Annotated[int, Needs("an integer >= 100", lambda number: number >= 100)]
@@ -53,7 +54,7 @@ class SamplingProtocol(EvaluationOptions):
 
 
 class RunOptions(SamplingProtocol):
-    """`tapo eval run`."""
+    """Sample and score a checkpoint on benchmarks through verl's own validation."""
 
     model: Annotated[str, typer.Argument()]
     """Hugging Face folder or name, or a verl checkpoint."""
@@ -78,7 +79,7 @@ class ReportOptions(EvaluationOptions):
     """A phrase list (YAML) in place of the one that ships."""
     step: int | None = None
     """Step to report (default: each run's last)."""
-    reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = 0.5
+    reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = REWARD_THRESHOLD
     """A sample is correct iff its acc, else score, is greater."""
     tokenizer: str | None = None
     """Counts lengths where the dump holds none (default: the manifest's model)."""
@@ -90,17 +91,22 @@ class ReportOptions(EvaluationOptions):
     """Of the resampling."""
 
 
-class ReportCommand(ReportOptions):
-    """`tapo eval report`."""
+class SummaryCommand(ReportOptions):
+    """Held-out accuracy before and after, runs beside each other, and the construction funnel."""
 
     folders: Annotated[tuple[Path, ...], typer.Argument(metavar="DIR...")]
-    """Runs: dumps of `tapo eval run` or of any verl validation."""
+    """Runs: dumps of `tapo eval run` or of any verl validation; for the funnel, metrics.jsonl beside them."""
+
+
+class ReportCommand(SummaryCommand):
+    """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
+
     out: Path | None = None
     """Folder for report.md, report.json and plots."""
 
 
 class ReflectionsCommand(EvaluationOptions):
-    """`tapo eval reflections`."""
+    """What the reflection detector matched on a random sample, and its agreement with hand-labelled examples."""
 
     dump: Annotated[Path | None, typer.Argument()] = None
     """A STEP.jsonl, or a folder of `tapo eval report`."""
@@ -117,7 +123,7 @@ class ReflectionsCommand(EvaluationOptions):
 
 
 class ConstructionsCommand(EvaluationOptions):
-    """`tapo eval constructions`."""
+    """How far the splicer agrees with hand-labelled constructions; held-out ones apart."""
 
     labelled: Path | None = None
     """Hand-labelled constructions in place of those that ship."""
@@ -125,15 +131,8 @@ class ConstructionsCommand(EvaluationOptions):
     """Show where the splicer disagrees."""
 
 
-class SummaryCommand(EvaluationOptions):
-    """`tapo summary`."""
-
-    runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
-    """Runs: validation/STEP.jsonl and, for the funnel, metrics.jsonl in each."""
-
-
 class PlotCommand(EvaluationOptions):
-    """`tapo plot`."""
+    """Training dynamics: the paper's six panels and the construction funnel, runs beside each other."""
 
     runs: Annotated[tuple[Path, ...], typer.Argument(metavar="RUN...")]
     """Runs: metrics.jsonl, a .jsonl file, or TensorBoard events."""

@@ -15,11 +15,15 @@ FORMATS = ("png", "svg")
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
     """Write every plot that the report has data for; returns the files."""
-    files = []
-    for name, figure in _figures(report):
-        for suffix in FORMATS:
-            files.append(folder / f"{name}.{suffix}")
-            figure.savefig(files[-1], dpi=150, bbox_inches="tight")
+    return [file for name, figure in _figures(report) for file in save(figure, folder, name, bbox_inches="tight")]
+
+
+def save(figure: "Figure", folder: Path, name: str, **options: Any) -> list[Path]:
+    """Write a figure in every format; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.{suffix}" for suffix in FORMATS]
+    for file in files:
+        figure.savefig(file, dpi=150, **options)
     return files
 
 
@@ -34,7 +38,7 @@ def new_figure(columns: int, rows: int = 1, *, width: float = 4.5, height: float
 
 
 def _figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
-    benchmarks = list(dict.fromkeys(name for run in report.runs for name in run.benchmarks))
+    benchmarks = report.by_benchmark()
     drawings = [("pass_at_k", _draw_pass_at_k), ("dsr_err", _draw_rates)]
     if any(len(steps) > 1 for run in report.runs for steps in run.benchmarks.values()):
         drawings.append(("accuracy_over_steps", _draw_steps))
@@ -44,31 +48,31 @@ def _figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
             panel.set_title(benchmark)
             for index, run in enumerate(report.runs):
                 if benchmark in run.benchmarks:
-                    draw(panel, run, benchmark, report.step, f"C{index}")
+                    draw(panel, run, benchmark, f"C{index}")
             panel.grid(alpha=0.3)
             if panel.get_legend_handles_labels()[0]:
                 panel.legend()
         yield name, figure
 
 
-def _draw_pass_at_k(panel: Any, run: RunReport, benchmark: str, step: int | None, colour: str) -> None:
-    estimates = run.at(benchmark, step)[1].estimates
-    ks = [k for k in KS if f"pass@{k}" in estimates]
-    _line(panel, ks, [estimates[f"pass@{k}"] for k in ks], run.name, colour)
+def _draw_pass_at_k(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
+    figures = run.at(benchmark).report.figures
+    ks = [k for k in KS if f"pass@{k}" in figures]
+    _line(panel, ks, [figures[f"pass@{k}"] for k in ks], run.name, colour)
     panel.set(xlabel="k", ylabel="Pass@k (%)", xscale="log")
     panel.set_xticks(KS, labels=list(map(str, KS)))
     panel.minorticks_off()
 
 
-def _draw_steps(panel: Any, run: RunReport, benchmark: str, step: int | None, colour: str) -> None:
+def _draw_steps(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
     steps = run.benchmarks[benchmark]
-    _line(panel, list(steps), [one.estimates["accuracy"] for one in steps.values()], run.name, colour)
+    _line(panel, list(steps), [one.figures["accuracy"] for one in steps.values()], run.name, colour)
     panel.set(xlabel="step", ylabel="mean accuracy (%)")
 
 
-def _draw_rates(panel: Any, run: RunReport, benchmark: str, step: int | None, colour: str) -> None:
-    estimates = run.at(benchmark, step)[1].estimates
-    direct, reflected = estimates["dsr"], estimates["err"]
+def _draw_rates(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
+    figures = run.at(benchmark).report.figures
+    direct, reflected = figures["dsr"], figures["err"]
     panel.set(xlabel="ERR (%)", ylabel="DSR (%)")
     if direct.value is None or reflected.value is None:
         missing = "no direct response" if direct.value is None else "no reflection"

@@ -36,6 +36,15 @@ class Ratios:
         columns = [self.names.index(name) for name in names]
         return self.numerators_PF[np.ix_(problems, columns)], self.denominators_PF[np.ix_(problems, columns)]
 
+    def reflection_counts(self) -> dict[str, dict[str, int]]:
+        """The 2x2 table behind DSR and ERR, as in `ReflectionReport.counts`."""
+        counts = {}
+        for kind, name in (("no_reflection", "dsr"), ("reflection", "err")):
+            column = self.names.index(name)
+            correct = int(self.numerators_PF[:, column].sum())
+            counts[kind] = {"correct": correct, "wrong": int(self.denominators_PF[:, column].sum()) - correct}
+        return counts
+
 
 def label(name: str) -> str:
     """A figure's name in tables."""
@@ -112,12 +121,3 @@ def majority_votes(samples: Samples) -> np.ndarray:
     shares = np.bincount(problem[top], minlength=len(votes_P)).astype(float)
     sums = np.bincount(problem[top], weights=correct[top], minlength=len(votes_P))
     return np.divide(sums, shares, out=votes_P, where=shares > 0)
-
-
-def reflection_counts(samples: Samples) -> dict[str, dict[str, int]]:
-    """The 2x2 table behind DSR and ERR, as in `ReflectionReport.counts`."""
-    counts = {}
-    for kind, rows in (("no_reflection", ~samples.reflects), ("reflection", samples.reflects)):
-        correct = int(np.sum(samples.correct & rows))
-        counts[kind] = {"correct": correct, "wrong": int(rows.sum()) - correct}
-    return counts

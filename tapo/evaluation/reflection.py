@@ -1,26 +1,12 @@
-"""The reflection detector, and the two rates that rest on it: DSR and ERR."""
+"""The two rates that rest on the reflection detector: DSR and ERR."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tapo.core import phrases
-from tapo.core.phrases import Detector, PhraseMatch
-
-__all__ = ["DEFAULT_PHRASES", "Detector", "PhraseMatch", "ReflectionReport", "load_detector", "reflection_rates"]
-
-DEFAULT_PHRASES = phrases.REFLECTIONS
-
-
-def load_detector(path: str | Path | None = None) -> Detector:
-    """Read a phrase list; without a path, the one that ships with TAPO.
-
-    Raises:
-        ValueError: see `tapo.core.phrases.load_detector`.
-    """
-    return phrases.load_detector(DEFAULT_PHRASES if path is None else path)
+from tapo.core.defaults import REWARD_THRESHOLD
+from tapo.core.phrases import Detector, load_detector
 
 
 @dataclass(frozen=True)
@@ -36,7 +22,10 @@ class ReflectionReport:
 
 
 def reflection_rates(
-    records: Iterable[Mapping[str, Any]], detector: Detector | None = None, *, reward_threshold: float = 0.5
+    records: Iterable[Mapping[str, Any]],
+    detector: Detector | None = None,
+    *,
+    reward_threshold: float = REWARD_THRESHOLD,
 ) -> ReflectionReport:
     """DSR and ERR over responses (the paper names them without denominators; docs/evaluation.md states ours).
 

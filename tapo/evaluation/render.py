@@ -1,18 +1,18 @@
 """A report as tables, and on the terminal."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from tapo.evaluation.bootstrap import Estimate
-from tapo.evaluation.comparison import Change
-from tapo.evaluation.options import ReportCommand
+from tapo.evaluation.comparison import Comparison, Reported
+from tapo.evaluation.options import ReportCommand, SummaryCommand
 from tapo.evaluation.ratios import LABELS, label
 from tapo.evaluation.report import Report, RunReport, build_report
 from tapo.evaluation.step_report import StepReport
 from tapo.evaluation.training_logs import Funnel
+from tapo.terminal import say
 
 MAIN_REASONS = 2
 """Reasons of rejection that the funnel names."""
@@ -21,80 +21,72 @@ Table = tuple[str, list[str], list[list[str]]]
 """(title, header, rows)."""
 
 
-def print_and_write(options: ReportCommand, console: Console) -> None:
+def report_runs(options: ReportCommand, console: Console) -> None:
     """`tapo eval report`."""
     from tapo.evaluation.written_report import write_report
 
-    with console.status("reading") as status:
-        report = build_report(options.folders, options, progress=status.update)
-    print_report(report, console)
+    report = _built(options, console)
+    print_report(report, tables(report), console)
     if options.out is not None:
         for file in write_report(report, options.out.expanduser()):
-            console.print(file, highlight=False, soft_wrap=True)
+            say(str(file), console)
 
 
-def print_summary(runs: Sequence[Path], console: Console) -> None:
+def summarise_runs(options: SummaryCommand, console: Console) -> None:
     """`tapo summary`: of the report, mean accuracy before and after, and the construction funnel."""
-    report = build_report(runs)
-    tables = [_before_and_after(report, *found) for found in _runs_by_benchmark(report)]
-    _print([*tables, *_funnels(report)], report, console)
+    report = _built(options, console)
+    accuracies = [_before_and_after(benchmark, runs) for benchmark, runs in report.by_benchmark().items()]
+    print_report(report, [*accuracies, *_funnels(report)], console)
 
 
-def print_report(report: Report, console: Console) -> None:
+def _built(options: SummaryCommand, console: Console) -> Report:
+    with console.status("reading") as status:
+        return build_report(options.folders, options, progress=status.update)
+
+
+def print_report(report: Report, shown: Iterable[Table], console: Console) -> None:
     """Tables, sentences and notes."""
-    _print(tables(report), report, console)
-
-
-def _print(shown: Iterable[Table], report: Report, console: Console) -> None:
     for title, header, rows in shown:
-        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+        say(f"\n{title}", console, style="bold")
         table = RichTable(*header)
         for row in rows:
             table.add_row(*row)
         console.print(table)
     for comparison in report.comparisons:
-        console.print(comparison.sentence, markup=False, highlight=False)
+        say(comparison.sentence, console)
     for note in report.notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
+        say(f"Note: {note}", console)
 
 
 def tables(report: Report) -> Iterator[Table]:
     """Figures and counts of each benchmark and accuracy over steps, then differences, then the funnel."""
-    for benchmark, runs in _runs_by_benchmark(report):
-        yield _figures(report, benchmark, runs)
-        yield _counts(report, benchmark, runs)
+    for benchmark, runs in report.by_benchmark().items():
+        yield _figures(benchmark, [run.at(benchmark) for run in runs])
+        yield _counts(benchmark, [run.at(benchmark) for run in runs])
         if any(len(run.benchmarks[benchmark]) > 1 for run in runs):
             yield _steps(benchmark, runs)
     for comparison in report.comparisons:
         first, second = comparison.runs
         title = f"{comparison.benchmark}: {second} minus {first}, {comparison.shared} shared problems"
-        rows = [[label(name), *_difference(name, value)] for name, value in comparison.differences.items()]
+        rows = [[label(name), *_difference(comparison, name)] for name in comparison.differences]
         yield title, ["figure", "paired difference", ""], rows
     yield from _funnels(report)
 
 
-def _runs_by_benchmark(report: Report) -> Iterator[tuple[str, list[RunReport]]]:
-    for benchmark in dict.fromkeys(name for run in report.runs for name in run.benchmarks):
-        yield benchmark, [run for run in report.runs if benchmark in run.benchmarks]
-
-
-def _figures(report: Report, benchmark: str, runs: list[RunReport]) -> Table:
-    chosen = [run.at(benchmark, report.step) for run in runs]
-    header = ["figure", *(f"{run.name}, step {step}" for run, (step, _) in zip(runs, chosen, strict=True))]
-    names = dict.fromkeys(name for _, step in chosen for name in step.estimates)
-    rows = [
-        ["problems", *(str(step.problems) for _, step in chosen)],
-        ["samples", *(str(step.samples) for _, step in chosen)],
-    ]
-    rows += [[label(name), *(_show_in(step, name) for _, step in chosen)] for name in names | dict.fromkeys(LABELS)]
+def _figures(benchmark: str, reported: list[Reported]) -> Table:
+    header = ["figure", *(f"{run}, step {step}" for run, step, _ in reported)]
+    reports = [report for _, _, report in reported]
+    rows = [[name, *(str(getattr(report, name)) for report in reports)] for name in ("problems", "samples")]
+    names = dict.fromkeys([*(name for report in reports for name in report.figures), *LABELS])
+    rows += [[label(name), *(_show_in(report, name) for report in reports)] for name in names]
     return f"{benchmark}: value [95 % interval]", header, rows
 
 
-def _counts(report: Report, benchmark: str, runs: list[RunReport]) -> Table:
+def _counts(benchmark: str, reported: list[Reported]) -> Table:
     rows = [
-        [run.name, kind.replace("_", " "), str(counts["correct"]), str(counts["wrong"])]
-        for run in runs
-        for kind, counts in run.at(benchmark, report.step)[1].counts.items()
+        [run, kind.replace("_", " "), str(counts["correct"]), str(counts["wrong"])]
+        for run, _, report in reported
+        for kind, counts in report.reflection_counts.items()
     ]
     return f"{benchmark}: responses behind DSR and ERR", ["run", "responses with", "correct", "wrong"], rows
 
@@ -106,24 +98,20 @@ def _steps(benchmark: str, runs: list[RunReport]) -> Table:
         rows.append([str(step), *("-" if one is None else _show_in(one, "accuracy") for one in reports)])
     changes = [run.changes.get(benchmark) for run in runs]
     if any(changes):
-        rows.append(["change", *("-" if one is None else ", ".join(_show_change(one)) for one in changes)])
+        rows.append(["change", *("-" if one is None else ", ".join(_difference(one, "accuracy")) for one in changes)])
     return f"{benchmark}: mean accuracy over steps", ["step", *(run.name for run in runs)], rows
 
 
-def _before_and_after(report: Report, benchmark: str, runs: list[RunReport]) -> Table:
+def _before_and_after(benchmark: str, runs: list[RunReport]) -> Table:
     rows = []
     for run in runs:
-        steps, (last, after) = run.benchmarks[benchmark], run.at(benchmark, report.step)
-        change = run.changes.get(benchmark)
-        shown = (
-            ["-", "-", ""] if change is None else [_show_in(steps[change.steps[0]], "accuracy"), *_show_change(change)]
-        )
-        rows.append([run.name, str(last), shown[0], _show_in(after, "accuracy"), *shown[1:]])
+        before, change = "-", ["-", ""]
+        if found := run.changes.get(benchmark):
+            before = _show_in(run.benchmarks[benchmark][found.steps[0]], "accuracy")
+            change = _difference(found, "accuracy")
+        _, step, after = run.at(benchmark)
+        rows.append([run.name, str(step), before, _show_in(after, "accuracy"), *change])
     return f"{benchmark}: mean accuracy [95 % interval]", ["run", "steps", "before", "after", "change", ""], rows
-
-
-def _show_change(change: Change) -> list[str]:
-    return _difference("accuracy", change.accuracy)
 
 
 def _funnels(report: Report) -> Iterator[Table]:
@@ -140,14 +128,15 @@ def _funnel(funnel: Funnel) -> list[str]:
     return [*map(str, funnel.stages.values()), trained, reasons or "-"]
 
 
-def _show_in(step: StepReport, name: str) -> str:
-    if name not in step.estimates:
+def _show_in(report: StepReport, name: str) -> str:
+    if name not in report.figures:
         return "unknown"
-    shown = show(name, step.estimates[name])
-    return f"{shown} {step.length_unit}" if name == "length" else shown
+    shown = show(name, report.figures[name])
+    return f"{shown} {report.length_unit}" if name == "length" else shown
 
 
-def _difference(name: str, value: Estimate) -> list[str]:
+def _difference(comparison: Comparison, name: str) -> list[str]:
+    value = comparison.differences[name]
     return [show(name, value, signed=True), "beyond noise" if value.beyond_noise else "within noise"]
 
 

@@ -1,18 +1,19 @@
 """Builds a report from dumps: every figure with its interval, paired differences, and what became of constructions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tapo.core.phrases import load_detector
 from tapo.evaluation.caveats import Caveats
-from tapo.evaluation.comparison import Change, Comparison, change, compare
+from tapo.evaluation.comparison import Comparison, Reported, compare, incomparable
 from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.folders import RunFolder, find_runs
 from tapo.evaluation.lengths import TokenCounter
 from tapo.evaluation.manifest import protocol_differences
 from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.reflection import load_detector
+from tapo.evaluation.ratios import label
 from tapo.evaluation.step_report import StepReport, step_report
 from tapo.evaluation.training_logs import Funnel, read_training_log
 from tapo.versions import installed_versions
@@ -26,16 +27,19 @@ class RunReport:
     path: str
     manifest: dict[str, Any] | None
     benchmarks: dict[str, dict[int, StepReport]]
-    changes: dict[str, Change]
-    """By benchmark, of those with a step before the reported one."""
+    changes: dict[str, Comparison]
+    """By benchmark: the reported step's mean accuracy minus the first one's, where the two differ."""
     funnel: Funnel | None
     """None of a run without a training log or without constructions in it."""
 
-    def at(self, benchmark: str, step: int | None) -> tuple[int, StepReport]:
+    step: int | None = None
+    """The step asked for."""
+
+    def at(self, benchmark: str) -> Reported:
         """The step to be compared: the one asked for, else the last."""
         steps = self.benchmarks[benchmark]
-        chosen = max(steps) if step is None else step
-        return chosen, steps[chosen]
+        step = max(steps) if self.step is None else self.step
+        return Reported(self.name, step, steps[step])
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,12 @@ class Report:
     runs: list[RunReport]
     comparisons: list[Comparison]
     notes: list[str]
-    step: int | None
     protocol: dict[str, Any]
+
+    def by_benchmark(self) -> dict[str, list[RunReport]]:
+        """The runs that have each benchmark."""
+        names = dict.fromkeys(name for run in self.runs for name in run.benchmarks)
+        return {name: [run for run in self.runs if name in run.benchmarks] for name in names}
 
 
 def build_report(
@@ -70,7 +78,7 @@ def build_report(
         "interval": "95 % percentile bootstrap over problems",
         "versions": installed_versions(),
     }
-    return Report(runs, comparisons, builder.caveats.lines(), options.step, protocol)
+    return Report(runs, comparisons, builder.caveats.lines(), protocol)
 
 
 class _Builder:
@@ -92,15 +100,17 @@ class _Builder:
                 self.progress(f"reading {path}")
                 threshold = self.options.reward_threshold
                 dump = read_dump(path, self.detector, reward_threshold=threshold, counter=counter)
-                self._note(f"{folder.name}, {name}", dump.notes, step)
+                self.caveats.add(f"{folder.name}, {name}", *dump.notes, step=step)
                 for source, samples in dump.benchmarks.items():
                     benchmark = name if len(dump.benchmarks) == 1 else f"{name}:{source}"
                     report, notes = step_report(samples, dump, limit, self.resampling)
                     benchmarks.setdefault(benchmark, {})[step] = report
-                    self._note(f"{folder.name}, {benchmark}", notes, step)
+                    self.caveats.add(f"{folder.name}, {benchmark}", *notes, step=step)
         self._note_on_manifest(folder, benchmarks)
-        changes = {name: found for name, steps in benchmarks.items() if (found := self._change(folder, name, steps))}
-        return RunReport(folder.name, str(folder.path), folder.manifest, benchmarks, changes, self._funnel(folder))
+        found = {benchmark: self._change(folder.name, benchmark, steps) for benchmark, steps in benchmarks.items()}
+        changes = {benchmark: change for benchmark, change in found.items() if change}
+        funnel, asked = self._funnel(folder), self.options.step
+        return RunReport(folder.name, str(folder.path), folder.manifest, benchmarks, changes, funnel, asked)
 
     def _token_counter(self, folder: RunFolder) -> TokenCounter | None:
         tokenizer = self.options.tokenizer
@@ -115,7 +125,7 @@ class _Builder:
         if folder.manifest is None:
             self.caveats.add(folder.name, "no manifest, so model and sampling settings are unknown")
             for benchmark, steps in benchmarks.items():
-                if any("data_source" not in report.fields for report in steps.values()):
+                if any("data_source" not in report.source["fields"] for report in steps.values()):
                     told = "rows name no data source, so the folder is taken for one benchmark"
                     self.caveats.add(f"{folder.name}, {benchmark}", told)
             return
@@ -125,20 +135,20 @@ class _Builder:
             for step, report in steps.items():
                 if report.samples != expected.get(benchmark, report.samples):
                     told = f"{report.samples} samples where the manifest has {expected[benchmark]}"
-                    self.caveats.add(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step)
+                    self.caveats.add(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step=step)
 
-    def _change(self, folder: RunFolder, benchmark: str, steps: dict[int, StepReport]) -> Change | None:
+    def _change(self, run: str, benchmark: str, steps: dict[int, StepReport]) -> Comparison | None:
         first, last = min(steps), max(steps) if self.options.step is None else self.options.step
         if last not in steps:
             allowed = ", ".join(map(str, steps))
-            raise ValueError(f"--step = {last} cannot work: {folder.name}, {benchmark} has {allowed}")
+            raise ValueError(f"--step = {last} cannot work: {run}, {benchmark} has {allowed}")
         if first == last:
             return None
-        found = change(steps, (first, last), self.resampling)
-        if found is None:
-            told = f"no change since step {first}: the two steps share no problem"
-            self.caveats.add(f"{folder.name}, {benchmark}", told, last)
-        return found
+        before, after = (Reported(run, step, steps[step]) for step in (first, last))
+        change = compare(benchmark, before, after, ["accuracy"], self.resampling)
+        if change is None:
+            self.caveats.add(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", step=last)
+        return change
 
     def _funnel(self, folder: RunFolder) -> Funnel | None:
         if folder.training_log is None:
@@ -149,12 +159,8 @@ class _Builder:
         except ValueError as error:
             self.caveats.add(where, f"no construction funnel: {error}")
             return None
-        self._note(where, log.notes)
+        self.caveats.add(where, *log.notes)
         return log.funnel()
-
-    def _note(self, where: str, texts: Iterable[str], step: int | None = None) -> None:
-        for text in texts:
-            self.caveats.add(where, text, step)
 
     def comparisons(self, first: RunReport, second: RunReport) -> list[Comparison]:
         """Second minus first on each benchmark that both have."""
@@ -167,8 +173,23 @@ class _Builder:
             if alone:
                 self.caveats.add(run.name, f"{', '.join(alone)} not compared: {other.name} has none of that name")
         if first.manifest and second.manifest:
-            for entry in protocol_differences(first.manifest, second.manifest):
-                self.caveats.add(f"{first.name} and {second.name}", f"the protocols differ in {entry}")
-        names, step = (first.name, second.name), self.options.step
-        reported = {name: (first.at(name, step), second.at(name, step)) for name in shared}
-        return [compare(name, names, reported[name], self.resampling, self.caveats) for name in shared]
+            differences = protocol_differences(first.manifest, second.manifest)
+            told = (f"the protocols differ in {entry}" for entry in differences)
+            self.caveats.add(f"{first.name} and {second.name}", *told)
+        return [self._compare(name, first.at(name), second.at(name)) for name in shared]
+
+    def _compare(self, benchmark: str, first: Reported, second: Reported) -> Comparison:
+        where, one, two = f"{benchmark}, {second.run} against {first.run}", first.report, second.report
+        if first.step != second.step:
+            self.caveats.add(where, f"steps {second.step} and {first.step} are compared")
+        reasons = incomparable(one, two)
+        self.caveats.add(where, *(f"{label(name)} not compared: {why}" for name, why in reasons.items()))
+        figures = [name for name in one.figures if name in two.figures and name not in reasons]
+        comparison = compare(benchmark, first, second, figures, self.resampling)
+        if comparison is None:
+            raise ValueError(f"{where}: got {one.problems} and {two.problems} problems, none shared; needs shared ones")
+        shared = comparison.shared
+        if shared < max(one.problems, two.problems):
+            alone = f"{two.problems - shared} and {one.problems - shared}"
+            self.caveats.add(where, f"{shared} problems are shared and compared, {alone} are in one alone")
+        return comparison

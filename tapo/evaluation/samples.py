@@ -1,32 +1,23 @@
 """The compact columns that a dump is reduced to: no text is held, so a million rows take tens of megabytes."""
 
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 UNKNOWN = -1
 
 
-def _column(code: str) -> Callable[[], array]:
-    return lambda: array(code)
-
-
-@dataclass
 class SampleColumns:
     """One benchmark at one step while it is read; one entry a sample."""
 
-    problem_keys: dict[bytes, int] = field(default_factory=dict)
-    """Digest of prompt and ground truth -> index of the problem, in order of appearance."""
-    problem: array = field(default_factory=_column("i"))
-    correct: array = field(default_factory=_column("b"))
-    reflects: array = field(default_factory=_column("b"))
-    length: array = field(default_factory=_column("i"))
-    truncated: array = field(default_factory=_column("b"))
-    unparsable: array = field(default_factory=_column("b"))
-    answer: array = field(default_factory=_column("i"))
-    """Index of the answer's text among those of the dump; `UNKNOWN` casts no vote."""
+    def __init__(self) -> None:
+        self.problem_keys: dict[bytes, int] = {}
+        """Digest of prompt and ground truth -> index of the problem, in order of appearance."""
+        self.problem, self.length = array("i"), array("i")
+        self.correct, self.reflects, self.truncated, self.unparsable = (array("b") for _ in range(4))
+        self.answer = array("i")
+        """Index of the answer's text among those of the dump; `UNKNOWN` casts no vote."""
 
     def problem_of(self, key: bytes) -> int:
         """Index of the problem with that digest."""

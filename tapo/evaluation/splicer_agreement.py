@@ -12,6 +12,7 @@ from tapo.core.leak import find_leak
 from tapo.core.reconstruction import ConstructionError, splice
 from tapo.evaluation.confusion import Confusion
 from tapo.evaluation.options import ConstructionsCommand
+from tapo.terminal import say
 
 LABELLED_CONSTRUCTIONS = Path(__file__).parent / "data" / "labelled_constructions.yaml"
 LABELLED_LEAKS = Path(__file__).parent / "data" / "labelled_leaks.yaml"
@@ -53,21 +54,17 @@ class Characters:
 
 def print_agreement(options: ConstructionsCommand, console: Console) -> None:
     """`tapo eval constructions`; leaking sentences too, where no file of one's own is given."""
-
-    def echo(text: str) -> None:
-        console.print(f"{text}\n", markup=False, highlight=False, soft_wrap=True)
-
     examples = read_constructions(options.labelled or LABELLED_CONSTRUCTIONS)
     for held_out, title in ((False, "tuned on"), (True, "held out")):
         part = [example for example in examples if example.held_out is held_out]
         if part:
-            echo(f"constructions, {title}\n\n{confusion(part).to_markdown(LABELS)}")
+            say(f"constructions, {title}\n\n{confusion(part).to_markdown(LABELS)}\n", console)
         if options.labelled is None:
-            echo(f"sentences, {title}\n\n{leak_confusion(held_out).to_markdown(('leak', 'clean'))}")
+            say(f"sentences, {title}\n\n{leak_confusion(held_out).to_markdown(('leak', 'clean'))}\n", console)
     if options.disagreements:
         for example in examples:
             if (told := verdict(example)) != example.label:
-                echo(f"{example.id}: {example.label}, told {told}\n{example.reconstruction}")
+                say(f"{example.id}: {example.label}, told {told}\n{example.reconstruction}\n", console)
 
 
 def verdict(example: LabelledConstruction) -> str:
@@ -99,12 +96,9 @@ def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledCons
                 raise ValueError(f"{path}, {name}: label = {answer['label']!r}, allowed are {', '.join(LABELS)}")
             examples.append(
                 LabelledConstruction(
+                    **{key: rollout[key] for key in ("language", "kind", "held_out", "wrong")},
                     id=name,
-                    language=rollout["language"],
-                    kind=rollout["kind"],
-                    held_out=rollout["held_out"],
                     label=answer["label"],
-                    wrong=rollout["wrong"],
                     reconstruction=_apply(answer, rollout["wrong"], f"{path}, {name}"),
                 )
             )

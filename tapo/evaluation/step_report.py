@@ -1,11 +1,12 @@
 """The figures of one benchmark of one run at one step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from tapo.evaluation.bootstrap import Estimate, estimates
 from tapo.evaluation.dumps import Dump
-from tapo.evaluation.ratios import Ratios, ratios_of, reflection_counts
+from tapo.evaluation.ratios import Ratios, ratios_of
 from tapo.evaluation.samples import Samples
 
 FEW_PROBLEMS = 10
@@ -18,16 +19,21 @@ class StepReport:
 
     problems: int
     samples: int
-    file: str
-    sha256: str
-    fields: dict[str, str]
-    estimates: dict[str, Estimate]
-    counts: dict[str, dict[str, int]]
-    """Responses by reflection and correctness."""
     length_unit: str
+    figures: dict[str, Estimate]
+    reflection_counts: dict[str, dict[str, int]]
+    """Responses by reflection and correctness."""
+    source: dict[str, Any]
+    """`file`, `sha256`, and `fields`: which field each figure was read from."""
     keys: tuple[bytes, ...] = field(repr=False)
     """One digest a problem."""
     ratios: Ratios = field(repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON holds it, without its source."""
+        own = {name: getattr(self, name) for name in ("problems", "samples", "length_unit")}
+        figures = {name: asdict(value) for name, value in self.figures.items()}
+        return own | {"figures": figures, "reflection_counts": self.reflection_counts}
 
 
 def step_report(
@@ -49,12 +55,10 @@ def step_report(
     report = StepReport(
         problems=len(samples.keys),
         samples=len(samples.problem),
-        file=str(dump.path),
-        sha256=dump.sha256,
-        fields=dump.fields,
-        estimates=dict(zip(ratios.names, values, strict=True)),
-        counts=reflection_counts(samples),
         length_unit=samples.length_unit,
+        figures=dict(zip(ratios.names, values, strict=True)),
+        reflection_counts=ratios.reflection_counts(),
+        source={"file": str(dump.path), "sha256": dump.sha256, "fields": dump.fields},
         keys=samples.keys,
         ratios=ratios,
     )

@@ -8,14 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.core.phrases import load_detector
 from tapo.evaluation.benchmarks import Benchmark, read_benchmarks
 from tapo.evaluation.checkpoint import Checkpoint, is_complete_model, resolve_checkpoint
 from tapo.evaluation.folders import METRICS
 from tapo.evaluation.manifest import MANIFEST, SCHEMA, write_manifest
 from tapo.evaluation.options import RunOptions
 from tapo.evaluation.protocol import LOGS, hydra_value, protocol_overrides, refuse_conflicts, verifier_of
-from tapo.evaluation.reflection import load_detector
 from tapo.files.fingerprint import fingerprint_of_model
+from tapo.terminal import say
 from tapo.training_progress import run_showing_progress
 from tapo.versions import installed_versions
 
@@ -81,7 +82,7 @@ def evaluate(options: RunOptions, console: Console) -> None:
         print_commands(plan, console)
         return
     run_evaluation(plan, console)
-    console.print(f"tapo eval report {plan.out}", highlight=False, soft_wrap=True)
+    say(f"tapo eval report {plan.out}", console)
 
 
 def plan_evaluation(options: RunOptions) -> Plan:
@@ -130,4 +131,4 @@ def print_commands(plan: Plan, console: Console) -> None:
     """What `run_evaluation` would start, to be pasted into a shell."""
     commands = [plan.merge_command(), *(plan.command(benchmark) for benchmark in plan.benchmarks)]
     for command in filter(None, commands):
-        console.print(shlex.join(command), markup=False, highlight=False, soft_wrap=True)
+        say(shlex.join(command), console)

@@ -1,13 +1,12 @@
 """A report as Markdown, JSON and plots."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tapo.evaluation.bootstrap import Estimate
-from tapo.evaluation.comparison import Change, Comparison
+from tapo.evaluation.comparison import Comparison
 from tapo.evaluation.plots import write_plots
 from tapo.evaluation.render import tables
 from tapo.evaluation.report import Report, RunReport
@@ -47,10 +46,8 @@ def to_json(report: Report) -> dict[str, Any]:
     return {
         "schema": 1,
         "manifest": _manifest(report),
-        "runs": {
-            run.name: {name: _by_step(steps, _figures) for name, steps in run.benchmarks.items()} for run in report.runs
-        },
-        "changes": {run.name: {name: _change(change) for name, change in run.changes.items()} for run in report.runs},
+        "runs": {run.name: _each_step(run, StepReport.describe) for run in report.runs},
+        "changes": {run.name: {name: change.describe() for name, change in run.changes.items()} for run in report.runs},
         "comparisons": [_comparison(comparison) for comparison in report.comparisons],
         "constructions": {run.name: asdict(run.funnel) for run in report.runs if run.funnel},
         "notes": report.notes,
@@ -58,48 +55,18 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def _manifest(report: Report) -> dict[str, Any]:
-    return report.protocol | {"runs": {run.name: _provenance(run) for run in report.runs}}
-
-
-def _provenance(run: RunReport) -> dict[str, Any]:
-    dumps = {name: _by_step(steps, _source) for name, steps in run.benchmarks.items()}
-    return {"folder": run.path, "evaluation": run.manifest, "dumps": dumps}
-
-
-def _by_step(steps: Mapping[int, StepReport], part: Callable[[StepReport], dict[str, Any]]) -> dict[str, Any]:
-    return {str(step): part(one) for step, one in steps.items()}
-
-
-def _source(step: StepReport) -> dict[str, Any]:
-    return {"file": step.file, "sha256": step.sha256, "fields": step.fields}
-
-
-def _figures(step: StepReport) -> dict[str, Any]:
-    return {
-        "problems": step.problems,
-        "samples": step.samples,
-        "length_unit": step.length_unit,
-        "figures": {name: asdict(value) for name, value in step.estimates.items()},
-        "reflection_counts": step.counts,
+    runs = {
+        run.name: {"folder": run.path, "evaluation": run.manifest, "dumps": _each_step(run, lambda step: step.source)}
+        for run in report.runs
     }
+    return report.protocol | {"runs": runs}
 
 
-def _change(change: Change) -> dict[str, Any]:
-    accuracy = _difference(change.accuracy)
-    return {"steps": list(change.steps), "shared_problems": change.shared, "accuracy": accuracy}
+def _each_step(run: RunReport, part: Callable[[StepReport], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {str(step): part(one) for step, one in steps.items()} for name, steps in run.benchmarks.items()}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "benchmark": comparison.benchmark,
-        "first": comparison.runs[0],
-        "second": comparison.runs[1],
-        "steps": list(comparison.steps),
-        "shared_problems": comparison.shared,
-        "second_minus_first": {name: _difference(value) for name, value in comparison.differences.items()},
-        "sentence": comparison.sentence,
-    }
-
-
-def _difference(value: Estimate) -> dict[str, Any]:
-    return asdict(value) | {"within_noise": not value.beyond_noise}
+    first, second = comparison.runs
+    sides = {"benchmark": comparison.benchmark, "first": first, "second": second}
+    return sides | comparison.describe() | {"sentence": comparison.sentence}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from tapo.files.atomic import write_text_atomically
 from tapo.files.fingerprint import as_json, differences
@@ -56,6 +57,16 @@ def report_of(output: Path) -> dict[str, Any]:
         ValueError: the marker is no JSON.
     """
     return _read(output)["report"]
+
+
+def print_counts(output: Path, report: Mapping[str, Any], console: Console) -> None:
+    """The output's name, and the report's `kept` and `dropped` (queries by reason) as a table."""
+    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+    table = Table("", "queries")
+    table.add_row("kept", str(report["kept"]))
+    for reason, count in report["dropped"].items():
+        table.add_row(f"dropped: {reason}", str(count))
+    console.print(table)
 
 
 def _read(output: Path) -> dict[str, Any]:

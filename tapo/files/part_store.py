@@ -3,18 +3,17 @@
     FOLDER/manifest.json         what the rows were made from (the fingerprint)
     FOLDER/part-00000.parquet    one row a query
 
-Any number of processes may append, on any number of machines that share the folder; each operation takes a lock on
-`FOLDER/.lock` for as long as it lasts. A part is on the disk before it has its name, so a killed process loses the
-part that it was writing and nothing else.
+One process writes a store at a time: it holds a lock on `FOLDER/.lock` until it ends, whichever way, and another one,
+on this or another machine that shares the folder, is refused. Any number may read. A part is on the disk before it has
+its name, so a killed process loses the part that it was writing and nothing else.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +30,10 @@ ROW_GROUP_BYTES = 32 << 20
 
 class StoreMismatch(ValueError):
     """The store holds rows that were made from something else."""
+
+
+class StoreBusy(ValueError):
+    """Another process writes the store."""
 
 
 class DamagedPart(ValueError):
@@ -51,15 +54,11 @@ class StoredRow(Protocol):
     def index(self) -> str:
         """The query, unique in a store."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in memory, roughly."""
+
+RowT = TypeVar("RowT", bound=StoredRow)
 
 
-Row = TypeVar("Row", bound=StoredRow)
-
-
-class PartStore(Generic[Row]):
+class PartStore(Generic[RowT]):
     """A folder of rows, one a query. Made by `open_for_append` or `open`; subclasses say what a row is."""
 
     what: ClassVar[str]
@@ -85,6 +84,7 @@ class PartStore(Generic[Row]):
         self.fingerprint = fingerprint
         self._done: set[str] = set()
         self._seen: set[Path] = set()
+        self._lock_file: TextIO | None = None
 
     @classmethod
     def open_for_append(cls, folder: str | Path, fingerprint: Mapping[str, Any]) -> Self:
@@ -96,17 +96,18 @@ class PartStore(Generic[Row]):
 
         Raises:
             StoreMismatch: the store was made with another fingerprint.
+            StoreBusy: another process writes it.
             ValueError: the folder holds something else, or its manifest is damaged.
         """
         store, now = cls(Path(folder).expanduser(), {}), as_json(fingerprint)
         store.folder.mkdir(parents=True, exist_ok=True)
-        with store._locked():
-            for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
-                leftover.unlink()
-            if not store._manifest.exists() and not store._parts():
-                write_text_atomically(
-                    store._manifest, json.dumps({"format": FORMAT, "rows": cls.what, "fingerprint": now}, indent=1)
-                )
+        store._lock()
+        for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
+            leftover.unlink()
+        if not store._manifest.exists() and not store._parts():
+            write_text_atomically(
+                store._manifest, json.dumps({"format": FORMAT, "rows": cls.what, "fingerprint": now}, indent=1)
+            )
         store.fingerprint = store._read_fingerprint()
         if changed := differences(store.fingerprint, now):
             raise StoreMismatch(
@@ -142,28 +143,28 @@ class PartStore(Generic[Row]):
                 self._seen.add(path)
         return set(self._done)
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[RowT]) -> None:
         """Write the rows as one new part, which is on the disk when this returns.
 
         Raises:
             ValueError: an index that is there already, or twice among the rows; nothing is written then.
             OSError: a full disk, for one; earlier parts are as they were.
         """
+        assert self._lock_file, "opened to read"
         if not rows:
             return
-        with self._locked():
-            taken = self.done()
-            for row in rows:
-                if row.index in taken:
-                    raise ValueError(f"index = {row.index!r} is in {self.folder} already: needs queries not in done()")
-                taken.add(row.index)
-            number = 1 + max((_number(path) for path in self.folder.glob("part-*")), default=-1)
-            path = self.folder / f"part-{number:05d}.parquet"
-            with atomic_path(path) as temporary:
-                self._write(temporary, rows)
-            self._done, self._seen = taken, self._seen | {path}
+        taken = self.done()
+        for row in rows:
+            if row.index in taken:
+                raise ValueError(f"index = {row.index!r} is in {self.folder} already: needs queries not in done()")
+            taken.add(row.index)
+        number = 1 + max((_number(path) for path in self.folder.glob("part-*")), default=-1)
+        path = self.folder / f"part-{number:05d}.parquet"
+        with atomic_path(path) as temporary:
+            self._write(temporary, rows)
+        self._done, self._seen = taken, self._seen | {path}
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[RowT]:
         """Every query in the order of writing; holds one row group at a time.
 
         Raises:
@@ -196,17 +197,20 @@ class PartStore(Generic[Row]):
 
         Returns:
             The new paths; their queries are no longer in `done()`.
+
+        Raises:
+            StoreBusy: another process writes the store.
         """
         moved = []
-        with self._locked():
-            for path in self._parts():
-                try:
-                    for _ in self._tables(path, self.schema.names):
-                        pass
-                except DamagedPart as error:
-                    moved.append(path.rename(path.with_name(f"{path.name}.damaged")))
-                    text = f"warning: {error} Moved to {moved[-1].name}."
-                    (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
+        self._lock()
+        for path in self._parts():
+            try:
+                for _ in self._tables(path, self.schema.names):
+                    pass
+            except DamagedPart as error:
+                moved.append(path.rename(path.with_name(f"{path.name}.damaged")))
+                text = f"warning: {error} Moved to {moved[-1].name}."
+                (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
         return moved
 
     @property
@@ -229,25 +233,25 @@ class PartStore(Generic[Row]):
             raise ValueError(f"{self.folder} is a store of {manifest.get('rows')}: needs one of {self.what}")
         return manifest["fingerprint"]
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _lock(self) -> None:
+        """Keep other processes from writing until this one ends."""
+        self._lock_file = (self.folder / ".lock").open("w")
+        try:
+            # The kind that child processes do not inherit: one that outlives a killed writer would keep the store.
+            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise StoreBusy(
+                f"{self.folder} is being written by another process: needs one at a time. Wait for it or stop it; "
+                "`--server`, repeated, shares the queries of one command between machines"
+            ) from error
 
-    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+    def _write(self, path: Path, rows: Sequence[RowT]) -> None:
         """One parquet file whose row groups hold about `ROW_GROUP_BYTES` each."""
+        table = self.to_table(rows)
+        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
         options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
         with pq.ParquetWriter(path, self.schema, **options) as writer:
-            group, size = [], 0
-            for row in rows:
-                group.append(row)
-                size += row.size
-                if size >= ROW_GROUP_BYTES:
-                    writer.write_table(self.to_table(group))
-                    group, size = [], 0
-            if group:
-                writer.write_table(self.to_table(group))
+            writer.write_table(table, row_group_size=group)
 
     def _tables(self, path: Path, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of a part."""

@@ -2,35 +2,23 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from tapo.options import AtLeastOne, Needs, NotNegative, Options
 
 SEED_RANGE = 1 << 31
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to draw a response.
+class Sampling(Options):
+    """How to draw a response."""
 
-    Raises:
-        ValueError: an option out of range.
-    """
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 8192
-
-    def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature = {self.temperature} cannot work: needs a number >= 0")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p = {self.top_p} cannot work: needs 0 < top_p <= 1")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens = {self.max_tokens} cannot work: needs an integer >= 1")
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides about the samples, apart from seed and model."""
-        return asdict(self)
+    temperature: NotNegative = 1.0
+    """0 samples greedily."""
+    top_p: Annotated[float, Needs("0 < top_p <= 1", lambda share: 0 < share <= 1)] = 1.0
+    """Nucleus."""
+    max_tokens: AtLeastOne = 8192
+    """Of a response."""
 
 
 @dataclass(frozen=True)

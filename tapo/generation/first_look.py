@@ -11,19 +11,21 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
-from tapo.generation.scoring import DEFAULT_PATH, Judgement, Reward
+from tapo.generation.options import RolloutOptions
+from tapo.generation.sampling import ResponseCounts
+from tapo.generation.scoring import DEFAULT_PATH, Judgement
 from tapo.terminal import harmless, shortened
 
 QUERIES = 64
-"""Queries whose responses are looked at: of 512 responses, a policy that is right once in a hundred times has none
-right with probability 0.006."""
+"""Queries whose responses are looked at: of 512 responses, a policy that is correct once in a hundred times has none
+correct with probability 0.006."""
 EXAMPLES = 2
 TAIL = 400
 """Characters of a response's end, where its answer stands."""
 
 
-class NothingRight(ValueError):
-    """None of the first responses is right."""
+class NothingCorrect(ValueError):
+    """None of the first responses is correct."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,14 @@ class Example:
 
 
 @dataclass
-class FirstLook:
+class FirstLook(ResponseCounts):
     """Counts the responses of a store from its first query on, whichever call sampled them.
 
     Args:
-        reward, threshold: a response is right iff its score is greater.
-        max_tokens: of a response.
+        options: of the command that samples them.
     """
 
-    reward: Reward
-    threshold: float
-    max_tokens: int
-    queries: int = 0
-    responses: int = 0
-    right: int = 0
-    truncated: int = 0
+    options: RolloutOptions = field(kw_only=True)
     with_truth: int = 0
     """Responses whose last `TAIL` characters hold the ground truth to the letter."""
     asks_for_box: bool = False
@@ -60,10 +55,7 @@ class FirstLook:
 
     def add(self, rollouts: QueryRollouts, judgements: Sequence[Judgement] | None = None) -> None:
         """Count the responses of one query; `judgements` are those of this call's reward."""
-        self.queries += 1
-        self.responses += len(rollouts.scores)
-        self.right += sum(score > self.threshold for score in rollouts.scores)
-        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
+        self.count(rollouts, self.options.reward_threshold)
         self.with_truth += sum(_holds(text[-TAIL:], rollouts.ground_truth) for text in rollouts.responses)
         self.asks_for_box |= any("\\boxed" in message["content"] for message in rollouts.prompt)
         self.highest = max(self.highest, *rollouts.scores)
@@ -73,10 +65,10 @@ class FirstLook:
             self.examples.append(Example(rollouts, number, judgements[number].info if judgements else None))
 
     def read(self, store: RolloutStore) -> None:
-        """Count what is in a store: all of its queries, if none of the first ones is right."""
+        """Count what is in a store: all of its queries, if none of the first ones is correct."""
         for rollouts in store:
             self.add(rollouts)
-            if self.queries >= QUERIES and self.right:
+            if self.queries >= QUERIES and self.correct:
                 return
 
     @property
@@ -84,38 +76,40 @@ class FirstLook:
         """What all responses have in common that no cold start can be made of; None if there is nothing."""
         if not self.responses:
             return None
-        if not self.right:
-            return f"none of the first {self.responses} responses to {self.queries} queries is right"
-        if self.right == self.responses:
-            return f"all of the first {self.responses} responses to {self.queries} queries are right"
+        if not self.correct:
+            return f"none of the first {self.responses} responses to {self.queries} queries is correct"
+        if self.correct == self.responses:
+            return f"all of the first {self.responses} responses to {self.queries} queries are correct"
         if self.truncated == self.responses:
             return f"all of the first {self.responses} responses to {self.queries} queries were cut off at their length"
         return None
 
     def reasons(self) -> list[str]:
         """Likely causes of the finding, those that the responses speak for first."""
-        cut = f"{self.truncated} of them were cut off at --max-tokens {self.max_tokens}"
-        if self.right == self.responses:
-            reward = f"is {self.reward} your run's reward? One that accepts everything would look like this"
-            return [reward, "the data is too easy for this model: trajectories are built from wrong responses"]
-        if self.right:
-            return [f"{cut}: what does not end by itself is no example of a right response"]
+        reward = self.options.reward
+        cut = f"{self.truncated} of them were cut off at --max-tokens {self.options.max_tokens}"
+        if self.correct == self.responses:
+            accepts = f"is {reward} your run's reward? One that accepts everything would look like this"
+            return [accepts, "the data is too easy for this model: trajectories are built from wrong responses"]
+        if self.correct:
+            return [f"{cut}: what does not end by itself is no example of a correct response"]
         found = [f"{cut}, before their answer perhaps"] if 2 * self.truncated >= self.responses else []
         if self.with_truth:
             found.append(
                 f"{self.with_truth} of them hold the ground truth near their end: the reward may read another form of "
                 "answer than the prompt asks for"
             )
-        if self.reward.path == DEFAULT_PATH and not self.asks_for_box:
+        if reward.path == DEFAULT_PATH and not self.asks_for_box:
             found.append(
-                f"no prompt asks for \\boxed{{}}, which {self.reward} reads: `tapo data prepare --instruction TEXT`, "
+                f"no prompt asks for \\boxed{{}}, which {reward} reads: `tapo data prepare --instruction TEXT`, "
                 "or the reward of your run"
             )
         return [
             *found,
-            f"the highest score is {self.highest:g}, and right is more than --threshold {self.threshold:g} "
+            f"the highest score is {self.highest:g}, and correct is more than --reward-threshold "
+            f"{self.options.reward_threshold:g} "
             "(--correct-key takes another number than the score)",
-            f"is {self.reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
+            f"is {reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
             "is the prompt above what your run shows its model, and one that it can answer? --template is the run's "
             "data.apply_chat_template_kwargs, --instruction of `tapo data prepare` the text behind a problem",
         ]
@@ -153,17 +147,17 @@ def _holds(text: str, truth: str) -> bool:
     return bool(truth) and re.search(rf"(?<![\w.]){re.escape(truth)}(?!\w)", text) is not None
 
 
-def say(look: FirstLook, render: Any, console: Console, *, keep_going: bool) -> None:
+def say_what_is_wrong(look: FirstLook, render: Any, console: Console, *, keep_going: bool = False) -> None:
     """Print what is wrong with the first responses, if anything.
 
     Raises:
-        NothingRight: nothing is right, and the user has not asked to keep going.
+        NothingCorrect: nothing is correct, and nobody (neither caller nor user) has asked to keep going.
     """
     if not look.finding:
         return
     console.print(look.panel(render))
-    if not look.right and not keep_going:
-        raise NothingRight(
+    if not look.correct and not keep_going and not look.options.keep_going:
+        raise NothingCorrect(
             f"{look.finding}: stopped, with all of them kept. Mend what the panel above shows and name another folder, "
             "or start again with --keep-going"
         )

@@ -1,110 +1,110 @@
-"""Options that every command which samples shares, and the engine that they describe."""
+"""The options of `tapo rollout`, and those that every command which samples shares."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
-from tapo.generation.engine import Engine
-
-Model = Annotated[str, typer.Option(help="Hugging Face folder or name of the model to be trained.")]
-Server = Annotated[
-    list[str] | None,
-    typer.Option(help="Base URL of an OpenAI-compatible server that serves it, instead of vLLM here; repeatable."),
-]
-ServedName = Annotated[str | None, typer.Option(help="The servers' name of the model; default: MODEL.")]
-EngineOption = Annotated[
-    list[str] | None,
-    typer.Option("--engine", help="KEY=VALUE of vLLM's engine arguments (tensor_parallel_size=2); repeatable."),
-]
-TemplateOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--template",
-        help="KEY=VALUE for the chat template, as data.apply_chat_template_kwargs of the run; repeatable. `none` for "
-        "no argument at all. Default: enable_thinking=false.",
-    ),
-]
-AtOnce = Annotated[int, typer.Option(min=1, help="Queries under way at a time.")]
-PartSize = Annotated[int, typer.Option(min=1, help="Queries of a part, which is what a killed run loses.")]
-RewardPath = Annotated[
-    str,
-    typer.Option(
-        help="reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, "
-        "which is what a run without one has."
-    ),
-]
-RewardName = Annotated[str, typer.Option(help="reward.custom_reward_function.name of the run.")]
-RewardOption = Annotated[
-    list[str] | None, typer.Option("--reward-kwarg", help="KEY=VALUE for the reward function; repeatable.")
-]
-CorrectKey = Annotated[
-    str | None,
-    typer.Option(help="Of what the reward returns, the number that says whether a response is right (acc, ...)."),
-]
+from tapo.data.options import ColumnOptions, CorrectOptions
+from tapo.generation.engine import Engine, Sampling
+from tapo.generation.scoring import DEFAULT_NAME, DEFAULT_PATH, Reward
+from tapo.options import AtLeastOne, KeyValues, Options, key_values
 
 
-@dataclass(frozen=True)
-class EngineOptions:
-    """Which engine, of which model."""
-
-    model: str
-    servers: Sequence[str] = ()
-    served_name: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    def start(self, tokenizer: Any) -> Engine:
-        """The engine; call it inside the event loop that will use it.
-
-        Raises:
-            ValueError: engine arguments for servers, or ones that vLLM does not know.
-        """
-        if self.servers:
-            from tapo.generation.servers import ServerEngine
-
-            if self.arguments:
-                raise ValueError(f"engine = {dict(self.arguments)} cannot work with server: set it where you serve")
-            return ServerEngine(self.servers, self.served_name or self.model, tokenizer)
-        from tapo.generation.in_process import InProcessEngine
-
-        return InProcessEngine(self.model, **self.arguments)
-
-
-def engine_options(
-    model: str, server: Sequence[str] | None, served_name: str | None, engine: Sequence[str] | None, max_model_len: int
-) -> EngineOptions:
-    """The options as the command line gives them; `max_model_len` holds for vLLM here unless it is among them.
-
-    Raises:
-        ValueError: a pair without `=`.
-    """
-    arguments = {} if server else {"max_model_len": max_model_len}
-    return EngineOptions(model, server or (), served_name, arguments | key_values("engine", engine))
-
-
-def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
-    """`KEY=VALUE` options as a mapping; values as YAML reads them.
-
-    Raises:
-        ValueError: a pair without `=`.
-    """
-    values = {}
-    for pair in pairs or ():
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise ValueError(f"{option} = {pair!r} cannot work: needs KEY=VALUE")
-        values[key] = yaml.safe_load(value)
-    return values
-
-
-def template_kwargs(pairs: Sequence[str] | None) -> dict[str, Any]:
+def template_kwargs(given: Any) -> Any:
     """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode).
 
     Raises:
-        ValueError: a pair without `=`, or `none` with others.
+        ConfigError: a pair without `=`, or `none` with others.
     """
-    if pairs and list(pairs) == ["none"]:
-        return {}
-    return {"enable_thinking": False, **key_values("template", pairs)}
+    if isinstance(given, Mapping):
+        return given
+    return {} if list(given) == ["none"] else {"enable_thinking": False} | key_values(given)
+
+
+class EngineOptions(Options):
+    """Which engine, of which model, and how much it is asked at a time."""
+
+    panel = "Engine"
+
+    model: str
+    """Hugging Face folder or name of the model to be trained."""
+    server: tuple[str, ...] = ()
+    """Base URL of an OpenAI-compatible server that serves it, instead of vLLM here; repeatable."""
+    served_name: str | None = None
+    """The servers' name of the model; default: MODEL."""
+    engine: KeyValues = Field(default_factory=dict)
+    """KEY=VALUE of vLLM's engine arguments (tensor_parallel_size=2); repeatable."""
+    template: Annotated[dict[str, Any], BeforeValidator(template_kwargs)] = Field({"enable_thinking": False})
+    """KEY=VALUE for the chat template, as data.apply_chat_template_kwargs of the run; repeatable. `none` for no
+    argument at all. Default: enable_thinking=false."""
+    at_once: AtLeastOne = 256
+    """Queries under way at a time."""
+    part_size: AtLeastOne = 256
+    """Queries of a part, which is what a killed run loses."""
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.server and self.engine:
+            raise ValueError(f"engine = {self.engine} cannot work with server: set it where you serve")
+        return self
+
+    def start(self, tokenizer: Any, max_model_len: int) -> Engine:
+        """The engine; call it inside the event loop that will use it.
+
+        Args:
+            max_model_len: holds for vLLM here unless it is among the engine's arguments.
+
+        Raises:
+            ValueError: engine arguments that vLLM does not know.
+        """
+        if self.server:
+            from tapo.generation.servers import ServerEngine
+
+            return ServerEngine(self.server, self.served_name or self.model, tokenizer)
+        from tapo.generation.in_process import InProcessEngine
+
+        return InProcessEngine(self.model, **{"max_model_len": max_model_len} | self.engine)
+
+
+class RewardOptions(CorrectOptions):
+    """The run's reward."""
+
+    panel = "Reward"
+
+    reward_path: str = DEFAULT_PATH
+    """reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, which is what a run
+    without one has."""
+    reward_name: str = DEFAULT_NAME
+    """reward.custom_reward_function.name of the run."""
+    reward_kwarg: KeyValues = Field(default_factory=dict)
+    """KEY=VALUE for the reward function; repeatable."""
+    correct_key: str | None = None
+    """Of what the reward returns, the number that says whether a response is correct (acc, ...)."""
+
+    @property
+    def reward(self) -> Reward:
+        """The reward that these name."""
+        return Reward(self.reward_path, self.reward_name, self.reward_kwarg, self.correct_key)
+
+
+class RolloutOptions(Sampling, EngineOptions, RewardOptions, ColumnOptions):
+    """K responses to each query, scored by the run's reward."""
+
+    data: Annotated[tuple[Path, ...], typer.Argument()]
+    """verl parquet files of queries, taken as they are."""
+    out: Path
+    """Folder of scored rollouts; started again, it is gone on with."""
+    n: AtLeastOne = 8
+    """Responses a query."""
+    max_prompt_tokens: AtLeastOne = 1024
+    """Longer prompts are left out, and counted."""
+    seed: int = 1
+    """Of all sampling."""
+    limit: AtLeastOne | None = None
+    """The first so many queries alone."""
+    keep_going: bool = False
+    """Go on where none of the first 64 queries is ever solved."""

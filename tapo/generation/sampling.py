@@ -1,57 +1,90 @@
 """K scored responses to each query of a data set, into a store that only grows."""
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapo.chat import prompt_ids
 from tapo.core.reconstruction import response_text
+from tapo.data.queries import QueryFiles
 from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
-from tapo.generation.engine import Engine, Sampling, derived_seed
+from tapo.generation.engine import Engine, derived_seed
+from tapo.generation.options import RolloutOptions
 from tapo.generation.progress import Progress
 from tapo.generation.scoring import Judgement, Scorer
-from tapo.generation.stream import in_order
+from tapo.generation.stream import fill_store
 
 Watch = Callable[[QueryRollouts, Sequence[Judgement]], None]
 """Told of every query that was sampled; an exception of it ends the sampling, with that query kept."""
 
 
 @dataclass
-class RolloutReport:
-    """What a call of `sample_rollouts` did: counts of queries, and of responses by outcome."""
+class ResponseCounts:
+    """Sampled queries, and their responses by outcome."""
 
-    there: int = 0
-    sampled: int = 0
-    overlong: list[str] = field(default_factory=list)
-    """Indices of queries whose prompt is longer than allowed: they get no rollouts."""
-    without_truth: list[str] = field(default_factory=list)
-    """Indices of queries without an answer, which the reward compares with: they get no rollouts."""
+    queries: int = 0
     responses: int = 0
     correct: int = 0
     truncated: int = 0
 
+    def count(self, rollouts: QueryRollouts, reward_threshold: float) -> None:
+        """Add a query."""
+        self.queries += 1
+        self.responses += len(rollouts.scores)
+        self.correct += sum(score > reward_threshold for score in rollouts.scores)
+        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
+
+
+@dataclass
+class RolloutReport(ResponseCounts):
+    """What a call of `sample_rollouts` did."""
+
+    there: int = 0
+    overlong: list[str] = field(default_factory=list)
+    """Indices of queries whose prompt is longer than allowed: they get no rollouts."""
+    without_truth: list[str] = field(default_factory=list)
+    """Indices of queries without an answer, which the reward compares with: they get no rollouts."""
+
 
 @dataclass(frozen=True)
 class RolloutTask:
-    """How a query becomes `QueryRollouts`."""
+    """How the queries of the data become `QueryRollouts`."""
 
-    engine: Engine
+    options: RolloutOptions
+    data: QueryFiles
     scorer: Scorer
     tokenizer: Any
-    sampling: Sampling
-    n: int
-    seed: int
-    template_kwargs: Mapping[str, Any]
-    threshold: float = 0.5
-    """A response counts as right in reports iff its score is greater."""
 
-    async def __call__(self, item: tuple[Query, list[int]]) -> tuple[QueryRollouts, list[Judgement]]:
-        """Sample and score one query, given with its prompt's ids."""
-        query, ids = item
-        samples = await self.engine.sample(ids, self.sampling, n=self.n, seed=derived_seed(self.seed, query.index))
+    def queries(self) -> Iterator[Query]:
+        """Those that are wanted, in the data's order."""
+        return itertools.islice(self.data, self.options.limit)
+
+    def prompt_ids(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
+        """A prompt as the model is given it."""
+        return prompt_ids(prompt, self.tokenizer, self.options.template)
+
+    def left(
+        self, done: Container[str], report: RolloutReport, skip: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[Query, list[int]]]:
+        """Queries to sample, with their prompts' ids; the others are counted in `report`, and `skip` told of each."""
+        for query in self.queries():
+            if query.index in done:
+                report.there += 1
+            elif self.scorer.needs_truth and not query.has_truth:
+                report.without_truth.append(query.index)
+            elif len(ids := self.prompt_ids(query.prompt)) > self.options.max_prompt_tokens:
+                report.overlong.append(query.index)
+            else:
+                yield query, ids
+                continue
+            skip()
+
+    async def sample(self, engine: Engine, query: Query, ids: list[int]) -> tuple[QueryRollouts, list[Judgement]]:
+        """Sample and score one query."""
+        seed = derived_seed(self.options.seed, query.index)
+        samples = await engine.sample(ids, self.options, n=self.options.n, seed=seed)
         texts = [response_text(sample.ids, self.tokenizer)[1] for sample in samples]
         judgements = [await judge(self.scorer, query, text) for text in texts]
         rollouts = QueryRollouts(
@@ -80,59 +113,29 @@ async def judge(scorer: Scorer, query: Query, response: str) -> Judgement:
 
 
 async def sample_rollouts(
-    queries: Iterable[Query],
-    store: RolloutStore,
     task: RolloutTask,
-    *,
-    max_prompt_tokens: int,
-    at_once: int,
-    part_size: int,
+    store: RolloutStore,
+    engine: Engine,
     progress: Progress,
     watch: Watch = lambda rollouts, judgements: None,
 ) -> RolloutReport:
-    """Fill the store with the queries that it lacks, a part whenever `part_size` of them are complete, in their order.
+    """Fill the store with the queries that it lacks; see `fill_store`."""
+    report = RolloutReport()
+    judged: dict[str, list[Judgement]] = {}
 
-    Killed, it loses the queries of the part under way; started again, it repeats nothing else. What is complete when
-    the engine fails, `watch` raises or the user interrupts is written before the exception goes on.
-    """
-    report, done = RolloutReport(), store.done()
+    async def work(item: tuple[Query, list[int]]) -> QueryRollouts:
+        rollouts, judgements = await task.sample(engine, *item)
+        judged[rollouts.index] = judgements
+        return rollouts
 
-    def todo() -> Iterator[tuple[Query, list[int]]]:
-        for query in queries:
-            ids: list[int] = []
-            if query.index in done:
-                report.there += 1
-            elif task.scorer.needs_truth and not query.has_truth:
-                report.without_truth.append(query.index)
-            else:
-                ids = prompt_ids(query.prompt, task.tokenizer, task.template_kwargs)
-                if len(ids) <= max_prompt_tokens:
-                    yield query, ids
-                    continue
-                report.overlong.append(query.index)
-            progress.advance(done_before=True)
+    def seen(rollouts: QueryRollouts) -> None:
+        report.count(rollouts, task.options.reward_threshold)
+        progress.advance()
+        watch(rollouts, judged.pop(rollouts.index))
 
-    part: list[QueryRollouts] = []
-    try:
-        async with contextlib.aclosing(in_order(todo(), task, at_once=at_once)) as results:
-            async for rollouts, judgements in results:
-                part.append(rollouts)
-                _count(report, rollouts, task.threshold)
-                progress.advance()
-                watch(rollouts, judgements)
-                if len(part) == part_size:
-                    full, part = part, []
-                    store.append(full)
-    finally:
-        store.append(part)
+    left = task.left(store.done(), report, lambda: progress.advance(done_before=True))
+    await fill_store(store, left, work, at_once=task.options.at_once, part_size=task.options.part_size, seen=seen)
     return report
-
-
-def _count(report: RolloutReport, rollouts: QueryRollouts, threshold: float) -> None:
-    report.sampled += 1
-    report.responses += len(rollouts.scores)
-    report.correct += sum(score > threshold for score in rollouts.scores)
-    report.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
 
 
 async def try_reward(queries: Iterable[Query], scorer: Scorer) -> None:
@@ -145,8 +148,3 @@ async def try_reward(queries: Iterable[Query], scorer: Scorer) -> None:
     for query in queries:
         if query.has_truth or not scorer.needs_truth:
             await judge(scorer, query, query.truth_text)
-
-
-def limited(queries: Iterable[Query], limit: int | None) -> Iterator[Query]:
-    """The first `limit` queries; all of them without a limit."""
-    return itertools.islice(queries, limit)

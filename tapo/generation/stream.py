@@ -1,9 +1,12 @@
-"""Many awaitables at a time, results in order."""
+"""Many awaitables at a time, results in order, and a store that is filled with them."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
+
+from tapo.files.part_store import PartStore, RowT
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,3 +49,33 @@ async def in_order(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def fill_store(
+    store: PartStore[RowT],
+    items: Iterable[Item],
+    work: Callable[[Item], Awaitable[RowT]],
+    *,
+    at_once: int,
+    part_size: int,
+    seen: Callable[[RowT], None],
+) -> None:
+    """Append `work(item)` of each item in the items' order, a part whenever `part_size` rows are complete.
+
+    A killed process loses the part under way. What is complete when `work` or `seen` raises or the user interrupts is
+    written before the exception goes on, so that a second start with the items that the store lacks repeats little.
+
+    Args:
+        seen: told of each row as it is complete.
+    """
+    part: list[RowT] = []
+    try:
+        async with contextlib.aclosing(in_order(items, work, at_once=at_once)) as rows:
+            async for row in rows:
+                part.append(row)
+                seen(row)
+                if len(part) == part_size:
+                    full, part = part, []
+                    store.append(full)
+    finally:
+        store.append(part)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tapo.cold_start.store import ConstructionStore, StoredAttempts
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.funnel import REASONS, TRAINED
 from tapo.files.json_lines import Line
 from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
@@ -113,7 +114,7 @@ class Constructions:
         return self.records.load(entry.place)
 
 
-def read_constructions(folder: Path, *, reward_threshold: float = 0.5) -> Constructions:
+def read_constructions(folder: Path, *, reward_threshold: float = REWARD_THRESHOLD) -> Constructions:
     """Read all constructions in one pass; texts stay on disk until they are asked for.
 
     Args:

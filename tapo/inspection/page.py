@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.funnel import FUNNEL
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
@@ -65,7 +66,7 @@ def write_page(
     title: str | None = None,
     limit: int = 5000,
     seed: int = 0,
-    reward_threshold: float = 0.5,
+    reward_threshold: float = REWARD_THRESHOLD,
 ) -> PageReport:
     """Write the page of a dump; more than `limit` trajectories are thinned out evenly over steps, and it says so.
 

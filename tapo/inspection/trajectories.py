@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.inspection.constructions import ConstructionFilter, read_constructions
 from tapo.records import ConstructionRecord
 from tapo.terminal import harmless
@@ -25,7 +26,7 @@ def print_trajectories(
     wanted: ConstructionFilter,
     limit: int = 3,
     full: bool = False,
-    reward_threshold: float = 0.5,
+    reward_threshold: float = REWARD_THRESHOLD,
 ) -> int:
     """Print the last `limit` wanted constructions, the most trained policy's; return how many.
 

@@ -19,7 +19,7 @@ from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge, Rollout
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 
 logger = logging.getLogger(__name__)
 

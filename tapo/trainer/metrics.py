@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 
 from tapo.core.funnel import FUNNEL, REASONS
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 from tapo.trainer.ref_advantage import RefRow
 
 

@@ -27,7 +27,7 @@ from tapo.launch.cluster import check_cluster
 from tapo.launch.contract import check_contract
 from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
-from tapo.rollout.report import NO_CORRECT_KEY, GroupReport
+from tapo.rollout.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
 from tapo.trainer.batch import deal, interleave, is_padding, select, split

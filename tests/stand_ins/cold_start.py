@@ -2,7 +2,8 @@
 
 import asyncio
 
-from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.construct import ConstructionTask
+from tapo.cold_start.options import Limits
 from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import QueryRollouts

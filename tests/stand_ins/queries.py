@@ -46,7 +46,7 @@ def rollouts(index, scores, truth="1", question="q"):
 
 
 class Engine:
-    """Answers right with even seeds; fails at its `fails_at`-th call."""
+    """Answers correctly with even seeds; fails at its `fails_at`-th call."""
 
     def __init__(self, tokenizer, fails_at=None):
         self.tokenizer, self.fails_at, self.calls = tokenizer, fails_at, []

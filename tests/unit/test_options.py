@@ -1,5 +1,6 @@
 """A class of options: what it refuses, and the command that is made from it."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,8 @@ import typer
 from pydantic import Field, ValidationError, model_validator
 from typer.testing import CliRunner
 
-from tapo.options import AtLeastOne, ConfigError, KeyValues, NotNegative, Options, Share, takes_options
+from tapo.cli import COMMANDS
+from tapo.options import AtLeastOne, ConfigError, KeyValues, NotNegative, Options, Share, as_command
 
 
 class Bounds(Options):
@@ -101,6 +103,8 @@ def run(*arguments):
     seen = []
 
     class Drawing(Engine):
+        """Draws."""
+
         data: Annotated[tuple[Path, ...], typer.Argument()]
         """Files of
         queries."""
@@ -109,12 +113,7 @@ def run(*arguments):
         reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = 0.5
         """Correct iff greater."""
 
-    @takes_options
-    def draw(options: Drawing) -> None:
-        """Draws."""
-        seen.append(options)
-
-    app.command()(draw)
+    app.command()(as_command(Drawing, seen.append))
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "NO_COLOR": "1"})
     return seen, result
 
@@ -144,3 +143,17 @@ def test_the_help_of_a_command_shows_names_defaults_and_docstrings_by_panel():
     ):
         assert said in text, said
     assert text.index("--exact") < text.index("─ Engine ─") < text.index("Folder or name. [required]")
+
+
+def test_the_options_page_is_what_the_classes_say():
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("options_page", docs / "options.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (docs / "options.md").read_text() == module.page(), "python docs/options.py > docs/options.md"
+
+
+def test_every_command_names_a_function_that_is_there():
+    for typed, (_, work) in COMMANDS.items():
+        module, _, function = work.partition(":")
+        assert callable(getattr(importlib.import_module(module), function)), typed

@@ -29,6 +29,16 @@ def test_a_command_shows_its_steps_and_a_failure_its_log(tmp_path):
     assert "the reason" in text and "status 3" in text
 
 
+def test_steps_of_an_earlier_run_are_not_shown_and_those_of_the_new_one_are(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    old, new = (json.dumps({"step": step, "data": {"critic/score/mean": 0.25}}) + "\n" for step in (7, 1))
+    metrics.write_text(3 * old)
+    script = f"import time; time.sleep(0.2); open({str(metrics)!r}, 'w').write({new!r}); time.sleep(0.2)"
+    out = Console(file=io.StringIO(), width=160)
+    assert run_showing_progress(tmp_path, 2, "run", [sys.executable, "-c", script], out) == 0
+    assert [text for text in out.file.getvalue().splitlines() if "of 2" in text] == ["run: step 1 of 2, reward 0.250"]
+
+
 def test_a_line_that_is_still_being_written_is_shown_once_when_it_is_whole(tmp_path):
     line = json.dumps({"step": 1, "data": {"critic/score/mean": 0.25}})
     script = f"""

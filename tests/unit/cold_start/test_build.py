@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.cold_start.answering import EngineActor, FunctionActor, Request
 from tapo.cold_start.chats import write_chats
-from tapo.cold_start.construct import Limits
 from tapo.cold_start.datasheet import datasheet
-from tapo.cold_start.mixture import KINDS, Recipe, choose, held_out, messages_of
+from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
 from tapo.core.construct import Candidate, Response
 from tapo.core.funnel import ConstructionError
@@ -229,7 +229,7 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
 
 
 def test_the_command_resumes_skips_what_is_complete_and_refuses_another_prompt(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     source = RolloutStore.open_for_append(tmp_path / "rollouts", {"seed": 1})
     source.append([rollouts(tokenizer, f"a{i}") for i in range(5)])
@@ -277,7 +277,7 @@ def test_what_a_cold_start_built_is_inspected_as_what_a_run_constructed(tokenize
 
 
 def test_a_query_in_two_stores_is_refused(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     for name in "xy":
         RolloutStore.open_for_append(tmp_path / name, {}).append([rollouts(tokenizer)])

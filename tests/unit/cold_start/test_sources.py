@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from tapo.cli import app
 from tapo.cold_start.chats import TEMPLATE_KEY, write_chats
-from tapo.cold_start.construct import ConstructionTask, Limits
+from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.ending import end_token
-from tapo.cold_start.mixture import Recipe
+from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
@@ -22,7 +22,7 @@ from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, WRONG
 
 
 def test_rollouts_of_another_chat_template_or_reward_are_refused(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("tapo.cold_start.stages.load_tokenizer", lambda model: tokenizer)
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
     (tmp_path / "teacher.py").write_text(TEACHER.format(answer=ANSWER))
     facts = {"template": {"enable_thinking": True}, "reward": "mine.py:compute_score {}"}
     RolloutStore.open_for_append(tmp_path / "rollouts", facts).append([rollouts(tokenizer)])

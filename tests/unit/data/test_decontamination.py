@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tapo.data.decontamination import Decontaminator
+from tapo.data.decontamination import Decontaminator, run_decontaminate
 from tapo.data.instruction import prompt_of
-from tapo.data.stages import run_decontaminate
+from tapo.data.options import DecontaminateOptions, OverlapOptions
 
 AIME = (
     r"Let $N$ be the number of ordered triples $(a,b,c)$ of positive integers such that $a\leq b$, "
@@ -30,7 +30,7 @@ SIMILAR = (
 
 
 def index(*questions, **options):
-    made = Decontaminator(**options)
+    made = Decontaminator(OverlapOptions(**options))
     for number, question in enumerate(questions):
         made.add(f"e{number}", question)
     return made
@@ -51,6 +51,12 @@ def write_queries(path, questions, **extra):
     return path
 
 
+def run(train, test, out):
+    terminal = Console(file=io.StringIO(), width=200)
+    run_decontaminate(DecontaminateOptions(train=train, against=(test,), out=out), terminal)
+    return terminal.file.getvalue()
+
+
 def test_a_problem_in_other_typesetting_is_equal():
     match = index(SIMILAR, AIME).match(RETYPESET)
     assert (match.evaluation_index, match.kind, match.overlap) == ("e1", "equal", 1.0)
@@ -67,10 +73,10 @@ def test_a_problem_of_the_same_kind_is_no_match():
 
 
 def test_the_overlap_is_the_share_of_the_evaluation_problems_ngrams():
-    match = index("a b c d e", ngram=2, threshold=0.5).match("x a b c y d e")
+    match = index("a b c d e", ngram=2, overlap=0.5).match("x a b c y d e")
     assert match.overlap == 3 / 4
-    assert index("a b c d e", ngram=2, threshold=0.76).match("x a b c y d e") is None
-    assert index("a b a b a b", ngram=2, threshold=0.5).match("z a b").overlap == 1 / 2
+    assert index("a b c d e", ngram=2, overlap=0.76).match("x a b c y d e") is None
+    assert index("a b a b a b", ngram=2, overlap=0.5).match("z a b").overlap == 1 / 2
 
 
 def test_a_short_problem_is_one_ngram():
@@ -80,21 +86,21 @@ def test_a_short_problem_is_one_ngram():
 
 
 def test_the_closest_problem_is_named_and_the_first_of_equals():
-    assert index("a b c d", "a b c x", "a b c d", ngram=2, threshold=0.1).match("a b c d e").evaluation_index == "e0"
-    assert index("a b c x", "a b c d", ngram=2, threshold=0.1).match("a b c d e").evaluation_index == "e1"
+    assert index("a b c d", "a b c x", "a b c d", ngram=2, overlap=0.1).match("a b c d e").evaluation_index == "e0"
+    assert index("a b c x", "a b c d", ngram=2, overlap=0.1).match("a b c d e").evaluation_index == "e1"
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"ngram": 0}, "ngram = 0 cannot work: needs a number of tokens >= 1"),
-        ({"threshold": 0.0}, r"threshold = 0\.0 cannot work: needs a share in \(0, 1\]"),
-        ({"threshold": 1.5}, r"threshold = 1\.5 cannot work"),
+        ({"overlap": 0.0}, r"overlap = 0\.0 cannot work: needs a share in \(0, 1\]"),
+        ({"overlap": 1.5}, r"overlap = 1\.5 cannot work"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Decontaminator(**options)
+        OverlapOptions(**options)
     with pytest.raises(ValueError, match=r"evaluation problem e: question = '\?' cannot work: needs words"):
         Decontaminator().add("e", "?")
 
@@ -102,29 +108,27 @@ def test_options_out_of_range_are_refused(options, message):
 def test_matches_are_dropped_listed_and_counted_and_other_columns_kept(tmp_path):
     train = write_queries(tmp_path / "t.parquet", [SIMILAR, RETYPESET, "Compute 1+1.", REWORDED], source="web")
     test = write_queries(tmp_path / "e.parquet", [AIME])
-    out, terminal = tmp_path / "clean.parquet", Console(file=io.StringIO(), width=200)
-    run_decontaminate(train, [test], Decontaminator(), out, None, terminal)
+    out = tmp_path / "clean.parquet"
+    text = run(train, test, out)
     rows = pq.read_table(out)
     assert [row["index"] for row in rows["extra_info"].to_pylist()] == ["t0", "t2"]
     assert rows.schema == pq.read_schema(train) and rows["source"].to_pylist() == ["web", "web"]
     lines = (tmp_path / "clean.parquet.contaminated.jsonl").read_text().splitlines()
     found = [(row["index"], row["evaluation_index"], row["kind"]) for row in map(json.loads, lines)]
     assert found == [("t1", "e0", "equal"), ("t3", "e0", "ngram")]
-    assert "dropped: evaluation problem │ 2" in terminal.file.getvalue()
+    assert "dropped: evaluation problem │ 2" in text
 
 
 def test_rows_may_be_repeated_on_both_sides(tmp_path):
     path = write_queries(tmp_path / "e.parquet", [AIME, SIMILAR, AIME], extra_info={"index": "same"})
-    made = Decontaminator()
-    made.add_file(path)
-    assert len(made) == 2
+    assert len(Decontaminator(files=[path])) == 2
     train = write_queries(tmp_path / "t.parquet", ["Compute 1+1."] * 3, extra_info={"index": "same"})
-    run_decontaminate(train, [path], Decontaminator(), tmp_path / "o.parquet", None, Console(file=io.StringIO()))
+    run(train, path, tmp_path / "o.parquet")
     assert pq.read_metadata(tmp_path / "o.parquet").num_rows == 3
 
 
 def test_training_data_that_is_all_evaluation_problems_is_refused(tmp_path):
     train = write_queries(tmp_path / "t.parquet", [AIME])
     with pytest.raises(ValueError, match=r"none of the 1 rows of .* is left"):
-        run_decontaminate(train, [train], Decontaminator(), tmp_path / "o.parquet", None, Console(file=io.StringIO()))
+        run(train, train, tmp_path / "o.parquet")
     assert not (tmp_path / "o.parquet").exists()

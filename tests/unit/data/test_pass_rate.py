@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tapo.config import ConfigError
-from tapo.data.pass_rate import Band, PassRate, histogram_table, report_of_rates
-from tapo.data.queries import QueryFiles, iter_queries
+from tapo.data.options import Band, FilterOptions
+from tapo.data.pass_rate import PassRate, histogram_table, report_of_rates, run_filter
+from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
-from tapo.data.stages import run_filter
+from tapo.options import ConfigError
 from tests.stand_ins.queries import rollouts
 
 
@@ -35,11 +35,11 @@ def write_data(path, count):
     return path
 
 
-def run(tmp_path, band=None, data="data.parquet", threshold=0.5, allow_missing=False):
+def run(tmp_path, **options):
     terminal = Console(file=io.StringIO(), width=120)
     out = tmp_path / "rl.parquet"
-    run_filter(tmp_path / "r", QueryFiles(tmp_path / data), out, band or Band(), threshold, allow_missing, terminal)
-    return [query.index for query in iter_queries(out)], terminal.file.getvalue()
+    run_filter(FilterOptions(rollouts=tmp_path / "r", data=(tmp_path / "data.parquet",), out=out, **options), terminal)
+    return [query.index for query in QueryFiles(out)], terminal.file.getvalue()
 
 
 def test_both_ends_of_the_band_are_kept(tmp_path):
@@ -65,17 +65,17 @@ def test_both_ends_of_the_band_are_kept(tmp_path):
     "low, correct, samples", [(0.1, 1, 10), (0.3, 3, 10), (0.7, 7, 10), (0.07, 7, 100), (0.29, 29, 100)]
 )
 def test_a_band_compares_counts_and_not_rounded_numbers(low, correct, samples):
-    assert Band(low, low).holds(PassRate(correct, samples))
-    assert not Band(low, 1.0).holds(PassRate(correct - 1, samples))
-    assert not Band(0.0, low).holds(PassRate(correct + 1, samples))
+    assert PassRate(correct, samples).within(Band(low=low, high=low))
+    assert not PassRate(correct - 1, samples).within(Band(low=low, high=1.0))
+    assert not PassRate(correct + 1, samples).within(Band(low=0.0, high=low))
 
 
-def test_a_response_is_right_when_its_score_exceeds_the_threshold(tmp_path):
+def test_a_response_is_correct_when_its_score_exceeds_the_threshold(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([rollouts("s/0", [0.5, 0.5]), rollouts("s/1", [0.51, 0.2])])
     write_data(tmp_path / "data.parquet", 2)
     assert run(tmp_path)[0] == ["s/1"]
-    assert run(tmp_path, Band(0, 1), threshold=0.4)[0] == ["s/0", "s/1"]
+    assert run(tmp_path, low=0, high=1, reward_threshold=0.4)[0] == ["s/0", "s/1"]
 
 
 def test_queries_without_rollouts_stop_the_filter_unless_allowed(tmp_path):
@@ -153,4 +153,4 @@ def test_many_or_different_numbers_of_samples_are_shown_in_tenths():
 )
 def test_a_band_that_cannot_be_is_refused(band, message):
     with pytest.raises(ConfigError, match=message):
-        Band(*band)
+        Band(low=band[0], high=band[1])

@@ -15,12 +15,12 @@ from tapo.cli import app
 from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, UnusableAnswer, check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import BOXED_INSTRUCTION
-from tapo.data.known_datasets import KNOWN_DATASETS, known_dataset
-from tapo.data.prepare import Columns
-from tapo.data.problems import iter_rows
-from tapo.data.queries import QueryFiles, iter_queries
+from tapo.data.known_datasets import KNOWN_DATASETS
+from tapo.data.options import PrepareOptions
+from tapo.data.prepare import run_prepare
+from tapo.data.problems import iter_problems
+from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
-from tapo.data.stages import PrepareOptions, run_prepare
 from tapo.files.part_store import StoreMismatch
 
 ROWS = [
@@ -37,10 +37,10 @@ def console():
     return Console(file=io.StringIO(), width=200)
 
 
-def prepare(source, out, shown=0, columns=None, **options):
+def prepare(source, out, **options):
     terminal = console()
-    columns = columns or Columns("problem", "answer")
-    run_prepare(PrepareOptions(str(source), columns, "mine", "train", **options), out, terminal, shown)
+    options = {"name": "custom", "source": str(source), "data_source": "mine", "out": out} | options
+    run_prepare(PrepareOptions(**options), terminal)
     return terminal.file.getvalue()
 
 
@@ -85,12 +85,12 @@ def test_an_instruction_of_ones_own_takes_the_place_of_the_known_one(tmp_path, t
     source, out = write(tmp_path, "json"), tmp_path / "out.parquet"
     arguments = ["data", "prepare", "custom", "--source", str(source), "--out", str(out), "--instruction", text]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
-    queries = list(iter_queries(out))
+    queries = list(QueryFiles(out))
     assert queries[0].prompt == [{"role": "user", "content": f"Find $x$ if $x+1=2$.{behind}"}]
     assert queries[0].question == "Find $x$ if $x+1=2$."
     prepare(source, tmp_path / "boxed.parquet")
     assert [query.index.split("/")[1] for query in queries] == [
-        query.index.split("/")[1] for query in iter_queries(tmp_path / "boxed.parquet")
+        query.index.split("/")[1] for query in QueryFiles(tmp_path / "boxed.parquet")
     ]
 
 
@@ -111,10 +111,9 @@ def test_an_instruction_of_ones_own_does_not_make_problems_look_alike(tmp_path):
     training = [{"problem": "Name the smallest prime number.", "answer": "2"}, *evaluation]
     prepare(write(tmp_path, "json", evaluation), tmp_path / "test.parquet", instruction=instruction)
     prepare(write(tmp_path, "json", training), tmp_path / "train.parquet", instruction=instruction)
-    made = Decontaminator()
-    made.add_file(tmp_path / "test.parquet")
+    made = Decontaminator(files=[tmp_path / "test.parquet"])
     assert decontaminate(tmp_path / "train.parquet", made, tmp_path / "clean.parquet", tmp_path / "report") == (1, 1)
-    (query,) = iter_queries(tmp_path / "clean.parquet")
+    (query,) = QueryFiles(tmp_path / "clean.parquet")
     assert query.question == "Name the smallest prime number."
 
 
@@ -129,7 +128,7 @@ def test_a_dataset_folder_is_loaded_as_a_hub_dataset_is(tmp_path, monkeypatch):
     folder = tmp_path / "dataset"
     folder.mkdir()
     pq.write_table(pa.Table.from_pylist(ROWS), folder / "test-00000-of-00001.parquet")
-    prepare(folder, tmp_path / "out.parquet", hub_split="test")
+    prepare(folder, tmp_path / "out.parquet", split="test")
     assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 2
     with pytest.raises(ValueError, match=r"split 'train'.* cannot be loaded: .*--source FILE"):
         prepare(folder, tmp_path / "out.parquet")
@@ -153,13 +152,12 @@ def test_an_index_follows_the_question_wherever_its_row_stands(tmp_path):
 
 
 def test_ids_of_the_users_own_have_to_be_unique(tmp_path):
-    columns = Columns("problem", "answer", "id")
-    prepare(write(tmp_path, "json"), tmp_path / "out.parquet", columns=columns)
+    prepare(write(tmp_path, "json"), tmp_path / "out.parquet", index_column="id")
     rows = pq.read_table(tmp_path / "out.parquet")["extra_info"].to_pylist()
     assert [row["index"] for row in rows] == ["mine/p1", "mine/p6"]
     twice = [ROWS[0], ROWS[5] | {"id": "p1"}]
     with pytest.raises(ValueError, match=r"column 'id' = 'p1' cannot work as an index: needs unique"):
-        prepare(write(tmp_path, "json", twice), tmp_path / "out.parquet", columns=columns)
+        prepare(write(tmp_path, "json", twice), tmp_path / "out.parquet", index_column="id")
 
 
 def test_a_limit_counts_usable_rows(tmp_path):
@@ -171,7 +169,7 @@ def test_a_limit_counts_usable_rows(tmp_path):
 
 
 def test_dropped_rows_are_shown_on_request(tmp_path):
-    text = prepare(write(tmp_path, "json"), tmp_path / "out.parquet", shown=2)
+    text = prepare(write(tmp_path, "json"), tmp_path / "out.parquet", show_dropped=2)
     assert text.count("dropped (") == 2 and "dropped (duplicate question, other answer): {'problem': 'find x" in text
 
 
@@ -240,16 +238,18 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, name, content, message)
 def test_a_source_that_is_not_there_is_named(tmp_path):
     for source in (tmp_path / "none.jsonl", tmp_path / "none"):
         with pytest.raises(ValueError, match=r"none(\.jsonl)?' cannot work: there is no such file"):
-            list(iter_rows(str(source), split="train"))
+            list(iter_problems(str(source), split="train"))
     with pytest.raises(ValueError, match=r"--source = None cannot work: a custom dataset needs a file"):
-        PrepareOptions(None, Columns("problem", "answer"), "mine", "train")
+        PrepareOptions(name="custom", out=tmp_path)
 
 
-def test_known_datasets_are_named_and_others_refused():
-    assert known_dataset("hmmt_feb_2025").hub_id == "MathArena/hmmt_feb_2025"
-    assert [name for name, known in KNOWN_DATASETS.items() if known.split == "train"] == ["deepscaler", "custom"]
+def test_known_datasets_are_named_and_others_refused(tmp_path):
+    hmmt = PrepareOptions(name="hmmt_feb_2025", out=tmp_path)
+    assert (hmmt.source, hmmt.data_source, hmmt.split_name) == ("MathArena/hmmt_feb_2025", "hmmt_feb_2025", "test")
+    assert PrepareOptions(name="deepscaler", out=tmp_path, source="mine.json", split="x").split_name == "train"
+    assert PrepareOptions(name="custom", out=tmp_path, source="mine.json", split="x").split_name == "x"
     with pytest.raises(ValueError, match="name = 'aime' cannot work: allowed are deepscaler, aime2024"):
-        known_dataset("aime")
+        PrepareOptions(name="aime", out=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tapo.data.pass_rate import Band
-from tapo.data.queries import Keys, QueryFiles, iter_queries
+from tapo.data.options import ColumnOptions, FilterOptions
+from tapo.data.pass_rate import run_filter
+from tapo.data.queries import QueryFiles
 from tapo.data.query import AGENT, MEDIA, MORE_THAN_TEXT, NO_MESSAGES, NO_REWARD_MODEL, NO_TEXT, NO_USER
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
-from tapo.data.stages import run_filter
 from tests.stand_ins.queries import row, write
 
 SILENT = Console(file=io.StringIO())
@@ -67,14 +67,14 @@ def test_the_shapes_of_verls_preprocessing_keep_prompt_truth_and_extra_info(tmp_
         datasets.Dataset.from_list([shape]).to_parquet(str(path))
     else:  # whose prompts come back as numpy arrays of dicts
         pd.DataFrame([shape]).to_parquet(path)
-    (query,) = iter_queries(path)
+    (query,) = QueryFiles(path)
     assert (query.index, query.data_source, query.prompt) == (index, shape["data_source"], shape["prompt"])
     assert query.ground_truth == shape["reward_model"]["ground_truth"] and query.extra_info == shape["extra_info"]
 
 
 @pytest.mark.parametrize("truth", ["7", 7, 7.5, ["7", "seven"], {"target": ["7"]}, True, ""])
 def test_a_ground_truth_reaches_the_reward_in_its_own_type_by_way_of_the_store(tmp_path, truth):
-    (query,) = iter_queries(write(tmp_path / "a.parquet", [row(truth=truth, extra_info={"index": 1, "unit": "cm"})]))
+    (query,) = QueryFiles(write(tmp_path / "a.parquet", [row(truth=truth, extra_info={"index": 1, "unit": "cm"})]))
     store = RolloutStore.open_for_append(tmp_path / "s", {})
     store.append([sampled(query, 1)])
     (stored,) = store
@@ -103,7 +103,7 @@ def sampled(query, right, n=2):
 
 def test_a_store_from_before_rewards_had_inputs_is_still_read(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "s", {})
-    (query,) = iter_queries(write(tmp_path / "a.parquet", [row()]))
+    (query,) = QueryFiles(write(tmp_path / "a.parquet", [row()]))
     store.append([sampled(query, 1)])
     (part,) = (tmp_path / "s").glob("part-*.parquet")
     pq.write_table(pq.read_table(part).drop(["reward_inputs"]), part)
@@ -135,7 +135,7 @@ def test_queries_that_share_an_index_are_told_apart_and_copies_are_one(tmp_path)
 
 def test_rows_without_an_index_or_extra_info_are_named_by_their_question(tmp_path):
     bare = [{key: value for key, value in row(text).items() if key != "extra_info"} for text in ("a", "b")]
-    one, two = iter_queries(write(tmp_path / "a.parquet", bare))
+    one, two = QueryFiles(write(tmp_path / "a.parquet", bare))
     assert one.index != two.index and one.extra_info == {}
     other = row("a", prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}])
     other["extra_info"] = {"index": None}
@@ -181,10 +181,14 @@ def test_columns_of_other_names_are_read_as_the_run_reads_them(tmp_path):
     renamed = row("q")
     renamed["question"], renamed["source"] = renamed.pop("prompt"), renamed.pop("data_source")
     path = write(tmp_path / "a.parquet", [renamed])
-    (query,) = QueryFiles(path, Keys("question", "source"))
+    (query,) = QueryFiles(path, ColumnOptions(prompt_key="question", reward_fn_key="source"))
     assert (query.question, query.data_source) == ("q", "s")
     with pytest.raises(ValueError, match="has no column 'data_source'"):
         list(QueryFiles(path))
+
+
+def filtering(folder, *files):
+    return FilterOptions(rollouts=folder / "r", data=files, out=folder / "rl.parquet")
 
 
 def test_the_filter_leaves_every_column_of_every_kept_row_as_it_is(tmp_path):
@@ -199,7 +203,7 @@ def test_the_filter_leaves_every_column_of_every_kept_row_as_it_is(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, right) for query, right in zip(files, (1, 2, 1), strict=True)])
     terminal = Console(file=io.StringIO(), width=120)
-    run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, terminal)
+    run_filter(filtering(tmp_path, one, two), terminal)
     kept = pq.read_table(tmp_path / "rl.parquet").to_pylist()
     assert kept == [rows[0] | {"agent_name": None}, rows[0] | {"agent_name": None}, rows[2] | {"agent_name": None}]
     text = terminal.file.getvalue()
@@ -213,9 +217,7 @@ def test_one_file_keeps_its_schema_and_metadata_to_the_letter(tmp_path):
     datasets.Dataset.from_list([row("a"), row("b", extra_info={"index": 1, "split": "train"})]).to_parquet(str(path))
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, 1) for query in QueryFiles(path)])
-    run_filter(
-        tmp_path / "r", QueryFiles(path), tmp_path / "rl.parquet", Band(), 0.5, False, Console(file=io.StringIO())
-    )
+    run_filter(filtering(tmp_path, path), SILENT)
     assert pq.read_table(tmp_path / "rl.parquet").equals(pq.read_table(path), check_metadata=True)
 
 
@@ -225,13 +227,13 @@ def test_files_whose_columns_differ_in_type_are_refused(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
     store.append([sampled(query, 1) for query in files])
     with pytest.raises(ValueError, match=r"do not fit into one file: .*ability"):
-        run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, SILENT)
+        run_filter(filtering(tmp_path, one, two), SILENT)
     assert not Path(tmp_path / "rl.parquet").exists()
 
 
 def test_rollouts_of_another_prompt_stop_the_filter(tmp_path):
     store = RolloutStore.open_for_append(tmp_path / "r", {})
-    store.append([sampled(query, 1) for query in iter_queries(write(tmp_path / "a.parquet", [row("a")]))])
+    store.append([sampled(query, 1) for query in QueryFiles(write(tmp_path / "a.parquet", [row("a")]))])
     files = QueryFiles(write(tmp_path / "b.parquet", [row("b")]))
     with pytest.raises(ValueError, match=r"query s/0: another prompt in .*b\.parquet than in"):
-        run_filter(tmp_path / "r", files, tmp_path / "rl.parquet", Band(), 0.5, False, SILENT)
+        run_filter(filtering(tmp_path, *files.paths), SILENT)

@@ -1,6 +1,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ from rich.console import Console
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files import atomic
 from tapo.files import part_store as store_module
-from tapo.files.part_store import DamagedPart, StoreMismatch
+from tapo.files.part_store import DamagedPart, StoreBusy, StoreMismatch
 
 FACTS = {"model": "sha256:1", "sampling": {"temperature": 1.0, "n": 2}}
 
@@ -59,8 +61,8 @@ def test_columns_are_read_alone(tmp_path):
 
 
 def test_row_groups_bound_what_a_reader_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "ROW_GROUP_BYTES", 100)
     rows = [rollouts(str(number), responses=["x" * 60, ""]) for number in range(5)]
+    monkeypatch.setattr(store_module, "ROW_GROUP_BYTES", RolloutStore.to_table(rows).nbytes // 2)
     store = RolloutStore.open_for_append(tmp_path, FACTS)
     store.append(rows)
     metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
@@ -89,14 +91,25 @@ def test_a_query_is_stored_once(tmp_path):
     assert store.done() == {"a"} and len(list(tmp_path.glob("part-*"))) == 1
 
 
-def test_two_writers_share_a_store(tmp_path):
-    one, two = (RolloutStore.open_for_append(tmp_path, FACTS) for _ in range(2))
-    one.append([rollouts("a")])
-    two.append([rollouts("b")])
-    one.append([rollouts("c")])
-    with pytest.raises(ValueError, match="index = 'c'"):
-        two.append([rollouts("c")])
-    assert [row.index for row in one] == ["a", "b", "c"] and two.done() == {"a", "b", "c"}
+HOLDS = """
+import sys, time
+from tapo.data.rollout_store import RolloutStore
+store = RolloutStore.open_for_append(sys.argv[1], {})
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+def test_one_process_writes_a_store_at_a_time_and_others_read_it(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        for write in (lambda: RolloutStore.open_for_append(tmp_path, {}), RolloutStore.open(tmp_path).repair):
+            with pytest.raises(StoreBusy, match="is being written by another process: needs one at a time"):
+                write()
+        assert RolloutStore.open(tmp_path).done() == set()
+        other.kill()
+    RolloutStore.open_for_append(tmp_path, {}).append([rollouts("a")])
+    assert RolloutStore.open(tmp_path).done() == {"a"}
 
 
 def test_leftovers_of_a_killed_writer_are_removed_and_never_counted(tmp_path):

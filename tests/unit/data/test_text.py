@@ -1,7 +1,7 @@
 import pytest
 
 from tapo.data.instruction import BOXED_INSTRUCTION, prompt_of, question_of
-from tapo.data.text import normalise, tokens_of
+from tapo.data.text import canonical_text, tokens_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from tapo.data.text import normalise, tokens_of
     ],
 )
 def test_typesetting_alone_changes_no_token(one, two):
-    assert normalise(one) == normalise(two) != ""
+    assert canonical_text(one) == canonical_text(two) != ""
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo import cli
+from tapo.core.phrases import load_detector
 from tapo.evaluation.detector_samples import highlighted, print_sample
-from tapo.evaluation.reflection import load_detector
+from tapo.evaluation.options import ReflectionsCommand
 
 OUTPUTS = ["\\boxed{1}", "2\nWait, no.\n\\boxed{1}", "Hmm, \\boxed{2}", "\\boxed{3}"]
 
@@ -82,13 +83,14 @@ def test_reflections_shows_matches_and_the_agreement(run):
 
 
 def test_the_sample_is_seeded_limited_and_of_the_kind_asked_for(run):
-    def shown(matched, limit=1, seed=0):
+    def shown(**options):
         console = Console(file=io.StringIO(), width=120)
-        count = print_sample(run / "0.jsonl", load_detector(), console, limit=limit, matched=matched, seed=seed)
-        return count, console.file.getvalue()
+        print_sample(run / "0.jsonl", ReflectionsCommand(**options), load_detector(), console)
+        return [line.strip(" ─") for line in console.file.getvalue().splitlines() if "jsonl" in line]
 
-    assert shown(False, 10)[0] == 2 and "line 4" in shown(False, 10)[1]
-    assert shown(True) == shown(True) and shown(True)[0] == 1
+    assert shown(unmatched=True) == ["0.jsonl, line 1", "0.jsonl, line 4"]
+    assert shown(limit=1) == shown(limit=1) and len(shown(limit=1)) == 1
+    assert {line for seed in range(9) for line in shown(limit=1, seed=seed)} == {"0.jsonl, line 2", "0.jsonl, line 3"}
 
 
 def test_a_long_response_is_shown_around_its_matches():

@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from tapo.core.phrases import load_detector
 from tapo.evaluation import lengths
 from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.ratios import majority_votes, ratios_of, reflection_counts
-from tapo.evaluation.reflection import load_detector
+from tapo.evaluation.ratios import majority_votes, ratios_of
 
 DETECTOR = load_detector()
 
@@ -159,8 +159,8 @@ def test_reflection_counts_are_the_two_by_two_table(tmp_path):
     outputs = [("a", 1), ("a", 1), ("a", 0), ("Hmm, a", 1), ("Hmm, a", 0), ("Hmm, a", 0)]
     samples = only(read(tmp_path, [row(output=output, correct=correct) for output, correct in outputs]))
     expected = {"no_reflection": {"correct": 2, "wrong": 1}, "reflection": {"correct": 1, "wrong": 2}}
-    assert reflection_counts(samples) == expected
     figures, _ = ratios_of(samples)
+    assert figures.reflection_counts() == expected
     rates = dict(zip(figures.names, figures.numerators_PF[0] / figures.denominators_PF[0], strict=True))
     assert (rates["dsr"], rates["err"], rates["reflections"]) == (2 / 3, 1 / 3, 1 / 2)
 

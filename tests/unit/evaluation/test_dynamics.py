@@ -1,9 +1,12 @@
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tapo.evaluation.dynamics import choose, draw_runs, running_mean
+from tapo.evaluation.dynamics import choose, plot_runs, running_mean
+from tapo.evaluation.options import PlotCommand
 from tapo.evaluation.training_logs import Funnel, read_training_logs
 
 STEPS = {0: {"val-core/acc": 0.5}, 1: {"actor/pg_loss": 0.1}, 2: {"actor/pg_loss": None, "actor/kl_loss": 0.2}}
@@ -93,11 +96,13 @@ def test_tapo_beside_grpo_is_drawn_and_what_is_missing_noted(tmp_path):
         write_log(tmp_path / name, {step: data for step in (1, 2, 3)})
         for name, data in (("tapo", tapo), ("grpo", common))
     ]
-    files, notes = draw_runs(runs, tmp_path / "plots", smooth=2)
-    assert [file.name for file in files] == ["dynamics.png", "dynamics.svg"]
+    console = Console(file=io.StringIO(), width=1000)
+    plot_runs(PlotCommand(runs=tuple(runs), out=tmp_path / "plots", smooth=2), console)
+    *notes, png, svg = console.file.getvalue().splitlines()
+    assert [png, svg] == [str(tmp_path / "plots" / f"dynamics.{suffix}") for suffix in ("png", "svg")]
     drawn = (tmp_path / "plots" / "dynamics.svg").read_text()
     assert all(f"<!-- {text} -->" in drawn for text in ("gradient norm", "KL", "tapo", "grpo", "9"))
-    assert notes == ["grpo: no tapo/ots/weight/mean", "grpo: no construction funnel"]
+    assert notes == ["Note: grpo: no tapo/ots/weight/mean", "Note: grpo: no construction funnel"]
 
 
 def test_the_funnel_sums_steps_and_ranks_the_reasons_of_rejection(tmp_path):

@@ -1,10 +1,13 @@
+import io
 import math
 
 import pytest
+from rich.console import Console
 
+from tapo.core.phrases import REFLECTIONS, PhraseMatch, load_detector
 from tapo.evaluation import reflection_rates
 from tapo.evaluation.agreement import REFLECTION, LabelledExample, agreement, read_labelled
-from tapo.evaluation.reflection import DEFAULT_PHRASES, PhraseMatch, load_detector
+from tapo.evaluation.detector_samples import print_agreement
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +101,12 @@ def test_agreement_counts_both_kinds_of_error(tmp_path):
     path = phrases(tmp_path, "{name: a, version: 1, phrases: {anywhere: [x]}}")
     examples = [LabelledExample(text, label, "") for text, label in (("x", True), ("x", False), ("y", True))]
     examples += [LabelledExample("y", False, "")] * 5
-    result = agreement(load_detector(path), examples)
-    told = result.confusion
+    told = agreement(load_detector(path), examples)
     assert (told.precision(REFLECTION), told.recall(REFLECTION), told.accuracy) == (0.5, 0.5, 0.75)
     assert told.kappa == pytest.approx((0.75 - 40 / 64) / (1 - 40 / 64))
-    assert [example.text for example in result.missed + result.false_alarms] == ["y", "x"]
+    console = Console(file=io.StringIO(), width=160)
+    print_agreement(load_detector(path), examples, console)
+    assert console.file.getvalue().splitlines()[-2:] == ["missed: 'y' ()", "false alarm: 'x' ()"]
 
 
 def test_the_shipped_examples_are_at_least_sixty_distinct_ones_of_both_kinds(detector):
@@ -114,8 +118,8 @@ def test_the_shipped_examples_are_at_least_sixty_distinct_ones_of_both_kinds(det
 
 
 def test_the_shipped_detector_agrees_with_the_labels_as_documented(detector):
-    told = agreement(detector, read_labelled()).confusion
-    documented = (DEFAULT_PHRASES.parents[3] / "docs" / "evaluation.md").read_text()
+    told = agreement(detector, read_labelled())
+    documented = (REFLECTIONS.parents[3] / "docs" / "evaluation.md").read_text()
     assert f"precision {told.precision(REFLECTION):.2f}, recall {told.recall(REFLECTION):.2f}" in documented
     assert f"agreement {told.accuracy:.2f}, Cohen's kappa {told.kappa:.2f}" in documented
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from tapo.evaluation.manifest import SAMPLING, read_manifest, write_manifest
-from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.render import print_report, print_summary
+from tapo.evaluation.options import ReportOptions, SummaryCommand
+from tapo.evaluation.render import print_report, summarise_runs, tables
 from tapo.evaluation.report import build_report
 from tapo.evaluation.written_report import to_json, to_markdown, write_report
 
@@ -41,12 +41,12 @@ def manifest(**sampling):
 
 
 def values(report, benchmark="validation", run=0):
-    return {name: estimate.value for name, estimate in report.runs[run].at(benchmark, None)[1].estimates.items()}
+    return {name: estimate.value for name, estimate in report.runs[run].at(benchmark).report.figures.items()}
 
 
 def text_of(report):
     console = Console(file=io.StringIO(), width=200)
-    print_report(report, console)
+    print_report(report, tables(report), console)
     return console.file.getvalue()
 
 
@@ -69,7 +69,7 @@ def test_every_figure_of_a_dump_with_known_answers_is_right(tmp_path):
             "unparsable": 0,
         }
     )
-    counts = build_report([run]).runs[0].at("validation", None)[1].counts
+    counts = build_report([run]).runs[0].at("validation").report.reflection_counts
     assert counts == {"no_reflection": {"correct": 4, "wrong": 8}, "reflection": {"correct": 3, "wrong": 1}}
 
 
@@ -91,9 +91,9 @@ def test_the_last_step_is_reported_never_the_best(tmp_path):
         write_step(run / "validation", step, problems(corrects))
     report = build_report([run])
     assert report.runs[0].name == "run"
-    assert report.runs[0].at("validation", report.step)[0] == 10
+    assert report.runs[0].at("validation").step == 10
     assert "mean accuracy over steps" in text_of(report)
-    assert build_report([run], ReportOptions(step=2)).runs[0].at("validation", 2)[1].estimates["accuracy"].value == 1
+    assert build_report([run], ReportOptions(step=2)).runs[0].at("validation").report.figures["accuracy"].value == 1
     with pytest.raises(ValueError, match="--step = 3 cannot work: run, validation has 2, 10"):
         build_report([run], ReportOptions(step=3))
 
@@ -105,9 +105,11 @@ def test_a_runs_change_is_paired_from_its_first_step_to_the_reported_one(tmp_pat
     report = build_report([run])
     change = report.runs[0].changes["validation"]
     assert (change.steps, change.shared) == ((0, 10), 3)
-    assert vars(change.accuracy) == pytest.approx({"value": 0.25, "low": 0.25, "high": 0.25})
+    assert vars(change.differences["accuracy"]) == pytest.approx({"value": 0.25, "low": 0.25, "high": 0.25})
     assert "+25.0 [+25.0, +25.0] points, beyond noise" in text_of(report)
-    assert build_report([run], ReportOptions(step=5)).runs[0].changes["validation"].accuracy.value == 0.75
+    assert (
+        build_report([run], ReportOptions(step=5)).runs[0].changes["validation"].differences["accuracy"].value == 0.75
+    )
     assert build_report([run], ReportOptions(step=0)).runs[0].changes == {}
 
 
@@ -115,7 +117,7 @@ def test_steps_that_share_no_problem_have_no_change_and_it_is_said(tmp_path):
     write_step(tmp_path / "run", 0, {"x": [(1, False)]})
     report = build_report([write_step(tmp_path / "run", 5, {"y": [(1, False)]})])
     assert report.runs[0].changes == {}
-    assert "run, validation, step 5: no change since step 0: the two steps share no problem" in report.notes
+    assert "run, validation, step 5: no change since step 0: no problem is shared" in report.notes
 
 
 def write_training_log(folder, steps, end=""):
@@ -138,7 +140,7 @@ def test_the_summary_shows_before_after_change_and_the_funnel_of_those_that_cons
         write_step(run / "validation", 10, problems(last))
     write_training_log(runs[0], 2, end='{"step": 3, "da')
     console = Console(file=io.StringIO(), width=200)
-    print_summary(runs, console)
+    summarise_runs(SummaryCommand(folders=tuple(runs)), console)
     text = console.file.getvalue()
     accuracies, funnel = cells(text, "tapo")
     assert accuracies[0] == "10" and [cell.split(" ")[0] for cell in accuracies[1:4]] == ["25.0", "50.0", "+25.0"]

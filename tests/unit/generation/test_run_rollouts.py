@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -9,13 +10,13 @@ from typer.testing import CliRunner
 
 from tapo.chat import prompt_ids
 from tapo.cli import app
-from tapo.data.queries import QueryFiles, iter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sampling, derived_seed
-from tapo.generation.options import EngineOptions, key_values, template_kwargs
+from tapo.generation.options import EngineOptions, RolloutOptions, template_kwargs
 from tapo.generation.progress import Progress
-from tapo.generation.run_rollouts import RolloutOptions, rollout_fingerprint
+from tapo.generation.run_rollouts import rollout_fingerprint
 from tapo.generation.sampling import RolloutTask, sample_rollouts
 from tapo.generation.scoring import Reward, Scorer
 from tests.stand_ins.queries import Engine, write_data
@@ -28,20 +29,15 @@ def data(tmp_path):
     return write_data(tmp_path / "data.parquet", [f"question {i}" for i in range(7)])
 
 
-def sample(data, store, engine, *, max_prompt_tokens=1000, part_size=2, at_once=3):
-    task = RolloutTask(engine, Scorer(), engine.tokenizer, Sampling(max_tokens=9), n=2, seed=5, template_kwargs={})
+def options(data, **changes):
+    return RolloutOptions(model="name/model", data=(data,), out=Path("s"), **{"part_size": 2, "at_once": 3} | changes)
+
+
+def sample(data, store, engine, **changes):
+    chosen = options(data, n=2, seed=5, template={}, max_tokens=9, **changes)
+    task = RolloutTask(chosen, QueryFiles(data), Scorer(), engine.tokenizer)
     with Progress("rollouts", 7, Console(file=io.StringIO())) as progress:
-        return asyncio.run(
-            sample_rollouts(
-                iter_queries(data),
-                store,
-                task,
-                max_prompt_tokens=max_prompt_tokens,
-                at_once=at_once,
-                part_size=part_size,
-                progress=progress,
-            )
-        )
+        return asyncio.run(sample_rollouts(task, store, engine, progress))
 
 
 def test_each_query_is_asked_once_with_its_own_seed_and_stored_with_its_scores(tokenizer, data, tmp_path):
@@ -55,12 +51,12 @@ def test_each_query_is_asked_once_with_its_own_seed_and_stored_with_its_scores(t
         for i, seed in enumerate(seeds)
     )
     for row, seed in zip(rows, seeds, strict=True):
-        right = seed % 2 == 0
-        assert row.responses == [rf"\boxed{{{7 if right else 8}}}"] * 2 and row.scores == [float(right)] * 2
+        correct = seed % 2 == 0
+        assert row.responses == [rf"\boxed{{{7 if correct else 8}}}"] * 2 and row.scores == [float(correct)] * 2
         assert row.finish_reasons == ["stop", "length"]
         assert row.response_ids[0] == [*row.response_ids[1], tokenizer.eos_token_id]
-    right = 2 * sum(seed % 2 == 0 for seed in seeds)
-    assert (report.sampled, report.there, report.responses, report.correct, report.truncated) == (7, 0, 14, right, 7)
+    correct = 2 * sum(seed % 2 == 0 for seed in seeds)
+    assert (report.queries, report.there, report.responses, report.correct, report.truncated) == (7, 0, 14, correct, 7)
 
 
 def test_an_engine_that_fails_loses_nothing_that_was_complete_and_a_second_start_repeats_none_of_it(
@@ -72,7 +68,7 @@ def test_an_engine_that_fails_loses_nothing_that_was_complete_and_a_second_start
     assert [row.index for row in store] == ["q0", "q1", "q2"]
     again = Engine(tokenizer)
     report = sample(data, RolloutStore.open_for_append(tmp_path / "s", FACTS), again)
-    assert (report.there, report.sampled, len(again.calls)) == (3, 4, 4)
+    assert (report.there, report.queries, len(again.calls)) == (3, 4, 4)
     whole = RolloutStore.open_for_append(tmp_path / "whole", FACTS)
     sample(data, whole, Engine(tokenizer))
     assert list(store) == list(whole)
@@ -88,7 +84,7 @@ def test_queries_with_too_long_a_prompt_are_left_out_and_named(tokenizer, tmp_pa
 def test_the_command_goes_on_where_it_stopped_and_refuses_to_mix(tokenizer, data, tmp_path, monkeypatch):
     engines = []
 
-    def start(options, tokenizer):
+    def start(options, tokenizer, max_model_len):
         engines.append(Engine(tokenizer))
         return engines[-1]
 
@@ -109,35 +105,35 @@ def test_the_command_goes_on_where_it_stopped_and_refuses_to_mix(tokenizer, data
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("sampling", "message"),
     [
         ({"temperature": -1}, "temperature = -1 cannot work: needs a number >= 0"),
         ({"top_p": 0}, "top_p = 0 cannot work: needs 0 < top_p <= 1"),
         ({"max_tokens": 0}, "max_tokens = 0 cannot work: needs an integer >= 1"),
     ],
 )
-def test_sampling_options_out_of_range_are_refused(options, message):
+def test_sampling_options_out_of_range_are_refused(sampling, message):
     with pytest.raises(ValueError, match=message):
-        Sampling(**options)
+        Sampling(**sampling)
 
 
 def test_options_are_read_as_yaml_and_a_pair_without_a_value_is_refused():
-    assert key_values("engine", ["a=2", "b=true", "c=x=y"]) == {"a": 2, "b": True, "c": "x=y"}
+    assert EngineOptions(model="m", engine=("a=2", "b=true", "c=x=y")).engine == {"a": 2, "b": True, "c": "x=y"}
     with pytest.raises(ValueError, match="engine = 'a' cannot work: needs KEY=VALUE"):
-        key_values("engine", ["a"])
+        EngineOptions(model="m", engine=("a",))
 
 
 def test_a_chat_template_is_told_not_to_think_unless_the_user_says_otherwise():
-    assert template_kwargs(None) == {"enable_thinking": False}
+    assert EngineOptions(model="m").template == template_kwargs([]) == {"enable_thinking": False}
     assert template_kwargs(["enable_thinking=true", "level=2"]) == {"enable_thinking": True, "level": 2}
     assert template_kwargs(["none"]) == {}
     with pytest.raises(ValueError, match="template = 'none' cannot work: needs KEY=VALUE"):
-        template_kwargs(["none", "level=2"])
+        EngineOptions(model="m", template=("none", "level=2"))
 
 
 def test_engine_arguments_and_servers_exclude_each_other():
     with pytest.raises(ValueError, match=r"engine = {'dtype': 'half'} cannot work with server"):
-        EngineOptions("m", ["http://x/v1"], None, {"dtype": "half"}).start(None)
+        EngineOptions(model="m", server=("http://x/v1",), engine={"dtype": "half"})
 
 
 def test_a_reward_function_that_is_not_there_is_named():
@@ -146,8 +142,5 @@ def test_a_reward_function_that_is_not_there_is_named():
 
 
 def test_the_fingerprint_names_everything_that_decides_about_rollouts(data):
-    options = RolloutOptions(
-        QueryFiles(data), EngineOptions("name/model"), data, Sampling(), 8, 1, {"enable_thinking": False}, 1024
-    )
-    facts = rollout_fingerprint(options, Scorer())
+    facts = rollout_fingerprint(options(data), QueryFiles(data))
     assert facts.keys() == {"data", "model", "sampling", "n", "seed", "template", "max_prompt_tokens", "reward"}

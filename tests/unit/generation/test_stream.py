@@ -2,9 +2,12 @@
 
 import asyncio
 
+import pyarrow.parquet as pq
 import pytest
 
-from tapo.generation.stream import in_order
+from tapo.data.rollout_store import RolloutStore
+from tapo.generation.stream import fill_store, in_order
+from tests.stand_ins.queries import rollouts
 
 
 def collect(items, work, **options):
@@ -74,3 +77,33 @@ def test_a_failure_comes_after_the_results_before_it_and_cancels_the_rest():
 def test_at_least_one_must_be_under_way():
     with pytest.raises(ValueError, match="at_once = 0 cannot work: needs an integer >= 1"):
         collect([1], None, at_once=0)
+
+
+def fill(folder, names, fails_at=None, **options):
+    """Parts of a store after it was filled, and the names that were seen; at `fails_at` whoever sees it raises."""
+    store, told = RolloutStore.open_for_append(folder, {}), []
+
+    async def work(name):
+        await asyncio.sleep(0)
+        return rollouts(name, [1.0])
+
+    def seen(row):
+        told.append(row.index)
+        if row.index == fails_at:
+            raise KeyboardInterrupt
+
+    try:
+        asyncio.run(fill_store(store, names, work, at_once=2, part_size=2, seen=seen))
+    except KeyboardInterrupt:
+        assert fails_at
+    parts = sorted(folder.glob("part-*"))
+    return [pq.read_table(part)["index"].to_pylist() for part in parts], told
+
+
+def test_a_store_is_filled_in_order_by_parts_and_the_last_one_may_be_smaller(tmp_path):
+    assert fill(tmp_path, "abcde") == ([["a", "b"], ["c", "d"], ["e"]], list("abcde"))
+    assert fill(tmp_path / "none", "") == ([], [])
+
+
+def test_what_is_complete_when_filling_is_interrupted_is_written(tmp_path):
+    assert fill(tmp_path, "abcde", fails_at="c") == ([["a", "b"], ["c"]], list("abc"))

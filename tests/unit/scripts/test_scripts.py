@@ -65,7 +65,7 @@ def test_the_cold_start_runs_its_stages_in_order_and_leaves_what_rl_takes(run, t
     ]
     names = ("aime2024", "aime2025", "hmmt_feb_2025")
     assert " ".join(f"--against {work}/data/{name}.parquet" for name in names) in calls[3]
-    assert calls[4].endswith("--n 8 --seed 1 --threshold 0.5 --limit 5")
+    assert calls[4].endswith("--n 8 --seed 1 --reward-threshold 0.5 --limit 5")
     assert calls[7].endswith("--config-name cold_start_sft optim.lr=1")
     assert (work / "rl" / "test.parquet").read_text() == f"{work}/data/aime2024.parquet\n"
     assert (work / "sft" / "model" / "config.json").exists()
@@ -94,13 +94,14 @@ def test_a_verl_parquet_is_taken_as_it_is_with_its_reward_columns_and_template(r
     }
     status, output, calls = run("cold_start.sh", MODEL="m", WORK=work, **variables)
     assert status == 0, output
+    threshold = "--reward-threshold 0.7"
     template, reward = "--template enable_thinking=true --template level=2", variables["REWARD"]
     assert calls[:3] == [
-        f"rollout one.parquet two.parquet --model m --out {work}/rollouts --n 8 --seed 1 {template} --threshold 0.7 "
+        f"rollout one.parquet two.parquet --model m --out {work}/rollouts --n 8 --seed 1 {template} {threshold} "
         f"{reward} --prompt-key question",
         f"data filter {work}/rollouts --data one.parquet --data two.parquet --out {work}/rl/train.parquet "
-        "--allow-missing --threshold 0.7 --prompt-key question",
-        f"cold-start build {work}/rollouts --model m --out {work}/chats --seed 1 {template} --threshold 0.7 {reward}",
+        f"--allow-missing {threshold} --prompt-key question",
+        f"cold-start build {work}/rollouts --model m --out {work}/chats --seed 1 {template} {threshold} {reward}",
     ]
     assert calls[3].endswith("--config-name cold_start_sft")
     assert not (tmp_path / "w" / "rl" / "test.parquet").exists()

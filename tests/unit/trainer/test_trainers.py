@@ -13,7 +13,7 @@ from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.records import RecordReader, RecordWriter, TrainedRecord
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 from tapo.trainer import trainers
 from tapo.trainer.actor import MINI_BATCH_FIELD
 from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, RefTotals

@@ -21,7 +21,7 @@ def rollout(tokenizer, tmp_path, monkeypatch):
     def run(*arguments):
         engines = []
 
-        def start(self, tokenizer):
+        def start(self, tokenizer, max_model_len):
             engines.append(Engine(tokenizer))
             return engines[-1]
 

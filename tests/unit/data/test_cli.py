@@ -1,4 +1,3 @@
-import io
 import json
 import subprocess
 import sys
@@ -6,102 +5,14 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.data.queries import iter_queries
+from tapo.data.queries import QueryFiles
 from tapo.data.query import stable_index
 from tapo.data.rollout_store import RolloutStore
-from tapo.files.fingerprint import MIB, fingerprint_of_file, fingerprint_of_model
-from tapo.files.markers import is_complete, marker_of, report_of, stage
+from tapo.files.markers import marker_of
 from tests.stand_ins.queries import rollouts
-
-FACTS = {"stage": "test", "options": {"n": 1}}
-
-
-def console():
-    return Console(file=io.StringIO(), width=300)
-
-
-def test_a_stage_is_complete_only_when_it_ended_well(tmp_path):
-    out = tmp_path / "out.txt"
-    assert not is_complete(out, FACTS, console())
-    with pytest.raises(RuntimeError), stage(out, FACTS):
-        out.write_text("half")
-        raise RuntimeError
-    assert not is_complete(out, FACTS, console())
-    with stage(out, FACTS) as report:
-        out.write_text("whole")
-        report["rows"] = 3
-    assert is_complete(out, FACTS, console()) and report_of(out) == {"rows": 3}
-    out.unlink()
-    assert not is_complete(out, FACTS, console())
-
-
-def test_other_inputs_or_another_output_are_told_by_key(tmp_path):
-    out, terminal = tmp_path / "folder", console()
-    out.mkdir()
-    with stage(out, FACTS):
-        (out / "a").write_text("1")
-    assert not is_complete(out, FACTS | {"options": {"n": 2}}, terminal)
-    (out / "a").write_text("12")
-    assert not is_complete(out, FACTS, terminal)
-    text = terminal.file.getvalue()
-    assert "is made again: options.n = 1 then, 2 now" in text and "is made again: bytes = 1 then, 2 now" in text
-    marker_of(out).write_text("{")
-    with pytest.raises(ValueError, match=r"folder\.stage\.json is damaged"):
-        is_complete(out, FACTS, terminal)
-
-
-def test_a_stage_that_is_begun_again_is_no_longer_complete(tmp_path):
-    out = tmp_path / "out.txt"
-    with stage(out, FACTS):
-        out.write_text("one")
-    with pytest.raises(RuntimeError), stage(out, FACTS | {"seed": 2}):
-        out.write_text("two")
-        raise RuntimeError
-    assert not is_complete(out, FACTS, console())
-
-
-def write_model(folder, weights=b"w", **texts):
-    folder.mkdir()
-    for name, text in {"config": "{}", "tokenizer": "{}", "generation_config": "{}"}.items():
-        (folder / f"{name}.json").write_text(texts.get(name, text))
-    (folder / "model.safetensors").write_bytes(weights)
-    (folder / "README.md").write_text(str(folder))
-    return fingerprint_of_model(folder)
-
-
-def test_a_models_fingerprint_covers_configuration_tokenizer_and_weights(tmp_path):
-    weights = bytearray(20 * MIB)
-    same = write_model(tmp_path / "a", weights)
-    assert write_model(tmp_path / "b", weights) == same and same.startswith("sha256:")
-    weights[-1] = 1
-    others = [
-        write_model(tmp_path / "c", weights),
-        write_model(tmp_path / "d", bytes(20 * MIB + 1)),
-        write_model(tmp_path / "e", bytes(20 * MIB), config='{"a": 1}'),
-        write_model(tmp_path / "f", bytes(20 * MIB), tokenizer='{"a": 1}'),
-        write_model(tmp_path / "g", bytes(20 * MIB), generation_config='{"a": 1}'),
-    ]
-    assert len({same, *others}) == 6
-
-
-def test_a_model_on_the_hub_is_its_name_and_a_wrong_path_is_refused(tmp_path):
-    assert fingerprint_of_model("Qwen/Qwen3-8B") == "Qwen/Qwen3-8B"
-    for wrong in (tmp_path / "none", tmp_path):
-        with pytest.raises(
-            ValueError, match=r"model = '.*' cannot work: needs a folder with a config\.json or a hub name"
-        ):
-            fingerprint_of_model(wrong)
-
-
-def test_a_files_fingerprint_is_its_content(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert fingerprint_of_file(tmp_path / "a") == (
-        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )
 
 
 def write_queries(path, indices, **changes):
@@ -116,9 +27,9 @@ def write_queries(path, indices, **changes):
 
 
 def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
-    assert [query.index for query in iter_queries(write_queries(tmp_path / "a.parquet", ["x", "y"]))] == ["x", "y"]
-    assert [query.index for query in iter_queries(write_queries(tmp_path / "b.parquet", [7, 8]))] == ["s/7", "s/8"]
-    (query,) = iter_queries(write_queries(tmp_path / "c.parquet", ["none"]))
+    assert [query.index for query in QueryFiles(write_queries(tmp_path / "a.parquet", ["x", "y"]))] == ["x", "y"]
+    assert [query.index for query in QueryFiles(write_queries(tmp_path / "b.parquet", [7, 8]))] == ["s/7", "s/8"]
+    (query,) = QueryFiles(write_queries(tmp_path / "c.parquet", ["none"]))
     assert query.index == stable_index("s", "how") and query.question == "How?" and query.ground_truth == "1"
 
 
@@ -131,16 +42,16 @@ def test_queries_have_an_index_in_any_verl_dataset(tmp_path):
 )
 def test_data_that_cannot_be_sampled_from_is_refused(tmp_path, indices, changes, message):
     with pytest.raises(ValueError, match=message):
-        list(iter_queries(write_queries(tmp_path / "a.parquet", indices, **changes)))
+        list(QueryFiles(write_queries(tmp_path / "a.parquet", indices, **changes)))
 
 
 def test_an_empty_or_missing_parquet_file_is_named(tmp_path):
     path = write_queries(tmp_path / "a.parquet", ["x"])
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(ValueError, match=r"a\.parquet holds no rows"):
-        list(iter_queries(path))
+        list(QueryFiles(path))
     with pytest.raises(ValueError, match=r"b\.parquet cannot be read: there is no such file"):
-        list(iter_queries(tmp_path / "b.parquet"))
+        list(QueryFiles(tmp_path / "b.parquet"))
 
 
 def test_the_commands_run_from_problems_to_rl_data(tmp_path):
@@ -157,8 +68,8 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     train, test, clean, rl = (tmp_path / f"{name}.parquet" for name in ("train", "test", "clean", "rl"))
     tapo("prepare", "custom", "--source", tmp_path / "train.json", "--out", train, *columns)
     tapo("prepare", "aime2024", "--source", tmp_path / "test.json", "--out", test, *columns)
-    tapo("decontaminate", train, "--against", test, "--out", clean, "--threshold", "0.9")
-    queries = list(iter_queries(clean))
+    tapo("decontaminate", train, "--against", test, "--out", clean, "--overlap", "0.9")
+    queries = list(QueryFiles(clean))
     assert [query.ground_truth for query in queries] == ["2", "3", "4"]
     scores = ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
     rows = [
@@ -168,7 +79,7 @@ def test_the_commands_run_from_problems_to_rl_data(tmp_path):
     RolloutStore.open_for_append(tmp_path / "rollouts", {}).append(rows)
     assert "0 damaged parts" in tapo("repair", tmp_path / "rollouts")
     assert "Pass rates" in tapo("filter", tmp_path / "rollouts", "--data", clean, "--out", rl)
-    assert [query.index for query in iter_queries(rl)] == [queries[0].index]
+    assert [query.index for query in QueryFiles(rl)] == [queries[0].index]
 
 
 KILLED = """
