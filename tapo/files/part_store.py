@@ -11,9 +11,9 @@ its name, so a killed process loses the part that it was writing and nothing els
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TextIO, TypeVar
+from typing import Any, ClassVar, Generic, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +25,8 @@ from tapo.files.fingerprint import as_json, differences
 
 FORMAT = 1
 ROW_GROUP_BYTES = 32 << 20
-"""Texts and ids of one row group, which is what a reader holds in memory."""
+"""Texts and ids of one row group, about, which is what a reader holds in memory."""
+WRITING = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
 
 
 class StoreMismatch(ValueError):
@@ -47,19 +48,12 @@ class DamagedPart(ValueError):
         self.path = path
 
 
-class StoredRow(Protocol):
-    """What a store asks of its rows."""
-
-    @property
-    def index(self) -> str:
-        """The query, unique in a store."""
-
-
-RowT = TypeVar("RowT", bound=StoredRow)
+RowT = TypeVar("RowT", bound=Any)
 
 
 class PartStore(Generic[RowT]):
-    """A folder of rows, one a query. Made by `open_for_append` or `open`; subclasses say what a row is."""
+    """A folder of rows, one a query, which `index` names. Made by `open_for_append` or `open`; subclasses say what a
+    row is."""
 
     what: ClassVar[str]
     """What the rows are, in messages."""
@@ -75,13 +69,13 @@ class PartStore(Generic[RowT]):
         raise NotImplementedError
 
     @staticmethod
-    def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
+    def from_table(table: pa.Table) -> Iterable[dict[str, Any]]:
         """Each row of a table with some of the columns, as plain Python values."""
-        raise NotImplementedError
+        return table.to_pylist()
 
-    def __init__(self, folder: Path, fingerprint: dict[str, Any]):
-        self.folder = folder
-        self.fingerprint = fingerprint
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).expanduser()
+        self.fingerprint: dict[str, Any] = {}
         self._done: set[str] = set()
         self._seen: set[Path] = set()
         self._lock_file: TextIO | None = None
@@ -99,7 +93,7 @@ class PartStore(Generic[RowT]):
             StoreBusy: another process writes it.
             ValueError: the folder holds something else, or its manifest is damaged.
         """
-        store, now = cls(Path(folder).expanduser(), {}), as_json(fingerprint)
+        store, now = cls(folder), as_json(fingerprint)
         store.folder.mkdir(parents=True, exist_ok=True)
         store._lock()
         for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
@@ -123,7 +117,7 @@ class PartStore(Generic[RowT]):
         Raises:
             ValueError: the folder is no store, or its manifest is damaged.
         """
-        store = cls(Path(folder).expanduser(), {})
+        store = cls(folder)
         store.fingerprint = store._read_fingerprint()
         return store
 
@@ -136,11 +130,10 @@ class PartStore(Generic[RowT]):
         parts = self._parts()
         if self._seen - set(parts):
             self._done, self._seen = set(), set()
-        for path in parts:
-            if path not in self._seen:
-                for table in self._tables(path, ["index"]):
-                    self._done.update(table.column("index").to_pylist())
-                self._seen.add(path)
+        for path in sorted(set(parts) - self._seen):
+            for table in self._tables(path, ["index"]):
+                self._done.update(table.column("index").to_pylist())
+            self._seen.add(path)
         return set(self._done)
 
     def append(self, rows: Sequence[RowT]) -> None:
@@ -154,14 +147,16 @@ class PartStore(Generic[RowT]):
         if not rows:
             return
         taken = self.done()
-        for row in rows:
-            if row.index in taken:
-                raise ValueError(f"index = {row.index!r} is in {self.folder} already: needs queries not in done()")
-            taken.add(row.index)
-        number = 1 + max((_number(path) for path in self.folder.glob("part-*")), default=-1)
+        for index in (row.index for row in rows):
+            if index in taken:
+                raise ValueError(f"index = {index!r} is in {self.folder} already: needs queries not in done()")
+            taken.add(index)
+        number = 1 + max(map(_number, self.folder.glob("part-*")), default=-1)
         path = self.folder / f"part-{number:05d}.parquet"
-        with atomic_path(path) as temporary:
-            self._write(temporary, rows)
+        table = self.to_table(rows)
+        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
+        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, self.schema, **WRITING) as writer:
+            writer.write_table(table, row_group_size=group)
         self._done, self._seen = taken, self._seen | {path}
 
     def __iter__(self) -> Iterator[RowT]:
@@ -189,7 +184,7 @@ class PartStore(Generic[RowT]):
 
     def content_fingerprint(self) -> str:
         """Changes whenever a part comes or goes: names and sizes of the parts, and the store's own fingerprint."""
-        facts = [self.fingerprint, *([path.name, path.stat().st_size] for path in self._parts())]
+        facts = [self.fingerprint, *((path.name, path.stat().st_size) for path in self._parts())]
         return f"sha256:{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}"
 
     def repair(self, console: Console | None = None) -> list[Path]:
@@ -244,14 +239,6 @@ class PartStore(Generic[RowT]):
                 f"{self.folder} is being written by another process: needs one at a time. Wait for it or stop it; "
                 "`--server`, repeated, shares the queries of one command between machines"
             ) from error
-
-    def _write(self, path: Path, rows: Sequence[RowT]) -> None:
-        """One parquet file whose row groups hold about `ROW_GROUP_BYTES` each."""
-        table = self.to_table(rows)
-        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
-        options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
-        with pq.ParquetWriter(path, self.schema, **options) as writer:
-            writer.write_table(table, row_group_size=group)
 
     def _tables(self, path: Path, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of a part."""
