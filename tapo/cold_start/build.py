@@ -21,10 +21,9 @@ from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
 from tapo.generation.engine import Engine, Sampling
-from tapo.generation.progress import Progress
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
-from tapo.terminal import say
+from tapo.terminal import Progress, say
 
 
 def run_build(options: BuildOptions, console: Console) -> None:

@@ -28,16 +28,6 @@ class NothingCorrect(ValueError):
     """None of the first responses is correct."""
 
 
-@dataclass(frozen=True)
-class Example:
-    """One response and what decided about its score."""
-
-    rollouts: QueryRollouts
-    number: int
-    info: Mapping[str, Any] | None
-    """What the reward returned beside the score; None where a former call scored it."""
-
-
 @dataclass
 class FirstLook(ResponseCounts):
     """Counts the responses of a store from its first query on, whichever call sampled them.
@@ -51,7 +41,8 @@ class FirstLook(ResponseCounts):
     """Responses whose last `TAIL` characters hold the ground truth to the letter."""
     asks_for_box: bool = False
     highest: float = float("-inf")
-    examples: list[Example] = field(default_factory=list)
+    examples: list[tuple[QueryRollouts, int, Mapping[str, Any]]] = field(default_factory=list)
+    """Query, number of one of its responses, and what the reward returned beside the score in this call, if any."""
 
     def add(self, rollouts: QueryRollouts, judgements: Sequence[Judgement] | None = None) -> None:
         """Count the responses of one query; `judgements` are those of this call's reward."""
@@ -62,7 +53,7 @@ class FirstLook(ResponseCounts):
         if len(self.examples) < EXAMPLES:
             # One that ended by itself says more than one that was cut off.
             number = rollouts.finish_reasons.index("stop") if "stop" in rollouts.finish_reasons else 0
-            self.examples.append(Example(rollouts, number, judgements[number].info if judgements else None))
+            self.examples.append((rollouts, number, judgements[number].info if judgements else {}))
 
     def read(self, store: RolloutStore) -> None:
         """Count what is in a store: all of its queries, if none of the first ones is correct."""
@@ -74,15 +65,14 @@ class FirstLook(ResponseCounts):
     @property
     def finding(self) -> str | None:
         """What all responses have in common that no cold start can be made of; None if there is nothing."""
+        first = f"of the first {self.responses} responses to {self.queries} queries"
         if not self.responses:
             return None
         if not self.correct:
-            return f"none of the first {self.responses} responses to {self.queries} queries is correct"
+            return f"none {first} is correct"
         if self.correct == self.responses:
-            return f"all of the first {self.responses} responses to {self.queries} queries are correct"
-        if self.truncated == self.responses:
-            return f"all of the first {self.responses} responses to {self.queries} queries were cut off at their length"
-        return None
+            return f"all {first} are correct"
+        return f"all {first} were cut off at their length" if self.truncated == self.responses else None
 
     def reasons(self) -> list[str]:
         """Likely causes of the finding, those that the responses speak for first."""
@@ -107,8 +97,7 @@ class FirstLook(ResponseCounts):
         return [
             *found,
             f"the highest score is {self.highest:g}, and correct is more than --reward-threshold "
-            f"{self.options.reward_threshold:g} "
-            "(--correct-key takes another number than the score)",
+            f"{self.options.reward_threshold:g} (--correct-key takes another number than the score)",
             f"is {reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
             "is the prompt above what your run shows its model, and one that it can answer? --template is the run's "
             "data.apply_chat_template_kwargs, --instruction of `tapo data prepare` the text behind a problem",
@@ -118,29 +107,23 @@ class FirstLook(ResponseCounts):
         """Finding, responses and likely reasons; `render` gives the text of a prompt as the model is shown it."""
         assert self.finding
         text = Text()
-        for example in self.examples:
-            self._append(text, example, render)
+        for row, number, info in self.examples:
+            tokens = f"{len(row.response_ids[number])} tokens, ended by {row.finish_reasons[number]}"
+            parts = {
+                f"Query {row.index}, as the model is shown it": shortened(render(row.prompt), 200, 500),
+                f"Response ({tokens})": shortened(row.responses[number], 300, TAIL) or "(empty)",
+                "Ground truth": shortened(row.ground_truth, 200, 100),
+                "Score": f"{row.scores[number]:g}",
+            }
+            if info:
+                parts["The reward returned"] = shortened(json.dumps(info, default=str, ensure_ascii=False), 300, 100)
+            for name, content in parts.items():
+                text.append(f"{name}\n", style="bold cyan").append(f"{content}\n")
+            text.append("\n")
         text.append("Likely reasons\n", style="bold cyan")
-        for reason in self.reasons():
-            text.append(f"- {reason}\n")
+        text.append("".join(f"- {reason}\n" for reason in self.reasons()))
         text.plain = harmless(text.plain)
         return Panel(text, title=self.finding, title_align="left", border_style="yellow")
-
-    def _append(self, text: Text, example: Example, render: Any) -> None:
-        row, number = example.rollouts, example.number
-        tokens = f"{len(row.response_ids[number])} tokens, ended by {row.finish_reasons[number]}"
-        for name, content in (
-            (f"Query {row.index}, as the model is shown it", shortened(render(row.prompt), 200, 500)),
-            (f"Response ({tokens})", shortened(row.responses[number], 300, TAIL) or "(empty)"),
-            ("Ground truth", shortened(row.ground_truth, 200, 100)),
-            ("Score", f"{row.scores[number]:g}"),
-        ):
-            text.append(f"{name}\n", style="bold cyan")
-            text.append(f"{content}\n")
-        if example.info:
-            text.append("The reward returned\n", style="bold cyan")
-            text.append(shortened(json.dumps(example.info, default=str, ensure_ascii=False), 300, 100) + "\n")
-        text.append("\n")
 
 
 def _holds(text: str, truth: str) -> bool:

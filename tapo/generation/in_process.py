@@ -51,13 +51,7 @@ class InProcessEngine:
         from vllm.sampling_params import RequestOutputKind
 
         parameters = SamplingParams(
-            n=n,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            seed=seed,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            n=n, seed=seed, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **sampling.part(Sampling)
         )
         prompt = {"prompt_token_ids": list(prompt_ids)}
         outputs = {}

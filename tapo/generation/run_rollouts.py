@@ -16,10 +16,9 @@ from tapo.files.fingerprint import fingerprint_of_model
 from tapo.generation.engine import Sampling
 from tapo.generation.first_look import QUERIES, FirstLook, say_what_is_wrong
 from tapo.generation.options import RolloutOptions
-from tapo.generation.progress import Progress
 from tapo.generation.sampling import RolloutReport, RolloutTask, sample_rollouts, try_reward
 from tapo.generation.scoring import Judgement, Scorer
-from tapo.terminal import say
+from tapo.terminal import Progress, say
 
 SHOWN = 60
 """Characters of a prompt's end that are printed."""

@@ -12,9 +12,9 @@ from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.engine import Engine, derived_seed
 from tapo.generation.options import RolloutOptions
-from tapo.generation.progress import Progress
 from tapo.generation.scoring import Judgement, Scorer
 from tapo.generation.stream import fill_store
+from tapo.terminal import Progress
 
 Watch = Callable[[QueryRollouts, Sequence[Judgement]], None]
 """Told of every query that was sampled; an exception of it ends the sampling, with that query kept."""
@@ -57,10 +57,6 @@ class RolloutTask:
     scorer: Scorer
     tokenizer: Any
 
-    def queries(self) -> Iterator[Query]:
-        """Those that are wanted, in the data's order."""
-        return itertools.islice(self.data, self.options.limit)
-
     def prompt_ids(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
         """A prompt as the model is given it."""
         return prompt_ids(prompt, self.tokenizer, self.options.template)
@@ -69,7 +65,7 @@ class RolloutTask:
         self, done: Container[str], report: RolloutReport, skip: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[Query, list[int]]]:
         """Queries to sample, with their prompts' ids; the others are counted in `report`, and `skip` told of each."""
-        for query in self.queries():
+        for query in itertools.islice(self.data, self.options.limit):
             if query.index in done:
                 report.there += 1
             elif self.scorer.needs_truth and not query.has_truth:
@@ -86,7 +82,7 @@ class RolloutTask:
         seed = derived_seed(self.options.seed, query.index)
         samples = await engine.sample(ids, self.options, n=self.options.n, seed=seed)
         texts = [response_text(sample.ids, self.tokenizer)[1] for sample in samples]
-        judgements = [await judge(self.scorer, query, text) for text in texts]
+        judgements = [await self.scorer.judge(response=text, **query.scoring) for text in texts]
         rollouts = QueryRollouts(
             index=query.index,
             data_source=query.data_source,
@@ -99,17 +95,6 @@ class RolloutTask:
             reward_inputs=query.reward_inputs,
         )
         return rollouts, judgements
-
-
-async def judge(scorer: Scorer, query: Query, response: str) -> Judgement:
-    """The reward of one response."""
-    return await scorer.judge(
-        data_source=query.data_source,
-        response=response,
-        ground_truth=query.ground_truth,
-        index=query.index,
-        extra_info=query.extra_info,
-    )
 
 
 async def sample_rollouts(
@@ -133,8 +118,9 @@ async def sample_rollouts(
         progress.advance()
         watch(rollouts, judged.pop(rollouts.index))
 
+    options = task.options
     left = task.left(store.done(), report, lambda: progress.advance(done_before=True))
-    await fill_store(store, left, work, at_once=task.options.at_once, part_size=task.options.part_size, seen=seen)
+    await fill_store(store, left, work, at_once=options.at_once, part_size=options.part_size, seen=seen)
     return report
 
 
@@ -147,4 +133,4 @@ async def try_reward(queries: Iterable[Query], scorer: Scorer) -> None:
     """
     for query in queries:
         if query.has_truth or not scorer.needs_truth:
-            await judge(scorer, query, query.truth_text)
+            await scorer.judge(response=query.truth_text, **query.scoring)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tapo.files.fingerprint import fingerprint_of_file
+
 DEFAULT_PATH = "pkg://tapo.rewards"
 DEFAULT_NAME = "compute_score"
 VERL = "verl"
@@ -56,8 +58,6 @@ class Reward:
             text += f" {self.correct_key}"
         file = Path(self.path.removeprefix("file://"))
         if file.is_file():
-            from tapo.files.fingerprint import fingerprint_of_file
-
             text += f" {fingerprint_of_file(file)}"
         return text
 

@@ -84,11 +84,9 @@ class ServerEngine:
                 model=self._model,
                 prompt=prompt_ids,
                 n=n,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
                 seed=seed,
                 extra_body={"return_token_ids": True},
+                **sampling.part(Sampling),
             )
             if len(answer.choices) != n:
                 raise IncompleteAnswer(f"{len(answer.choices)} of {n} responses")
