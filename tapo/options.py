@@ -3,7 +3,7 @@
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -199,19 +199,13 @@ def as_command(options: type[Options], work: Callable[[Any], None]) -> Callable[
         work(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
 
     command.__doc__ = options.__doc__
-    parameters = [_parameter(*found) for found in _own_first(options)]
+    owners: dict[str, type[Options]] = {}  # of each option, a class's own before those that it inherits
+    for owner in options.__mro__:
+        for name in filter(options.model_fields.__contains__, vars(owner).get("__annotations__", {})):
+            owners.setdefault(name, owner)
+    parameters = [_parameter(owner, name, options.model_fields[name]) for name, owner in owners.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
-
-
-def _own_first(options: type[Options]) -> Iterator[tuple[type[Options], str, FieldInfo]]:
-    """(class, name, field) of each option, a class's own before those that it inherits."""
-    seen: set[str] = set()
-    for owner in options.__mro__:
-        for name in vars(owner).get("__annotations__", {}):
-            if name in options.model_fields and name not in seen:
-                seen.add(name)
-                yield owner, name, options.model_fields[name]
 
 
 def _parameter(owner: type[Options], name: str, field: FieldInfo) -> inspect.Parameter:

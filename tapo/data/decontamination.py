@@ -50,8 +50,7 @@ class Decontaminator:
 
     def __init__(self, options: OverlapOptions | None = None, files: Sequence[Path] = ()):
         self._options = options or OverlapOptions()
-        self._problems: list[tuple[str, str]] = []
-        self._gram_counts: list[int] = []
+        self._problems: list[tuple[str, str, int]] = []  # index, question, and its distinct n-grams
         self._by_gram: dict[Gram, list[int]] = defaultdict(list)
         self._by_text: dict[Gram, int] = {}
         self._lengths: set[int] = set()
@@ -76,8 +75,7 @@ class Decontaminator:
         length = min(self._options.ngram, len(tokens))
         grams = set(_grams(tokens, length))
         number = len(self._problems)
-        self._problems.append((index, question))
-        self._gram_counts.append(len(grams))
+        self._problems.append((index, question, len(grams)))
         self._lengths.add(length)
         self._by_text.setdefault(tokens, number)
         for gram in grams:
@@ -89,17 +87,17 @@ class Decontaminator:
             return None
         tokens = tuple(tokens_of(question))
         if tokens in self._by_text:
-            return self._match(self._by_text[tokens], "equal", 1.0)
+            return self._closest(self._by_text[tokens], "equal", 1.0)
         shared: Counter[int] = Counter()
         for length in self._lengths:
             for gram in self._by_gram.keys() & set(_grams(tokens, length)):
                 shared.update(self._by_gram[gram])
-        overlaps = [(count / self._gram_counts[number], -number) for number, count in shared.items()]
+        overlaps = [(count / self._problems[number][2], -number) for number, count in shared.items()]
         overlap, number = max(overlaps, default=(0.0, 0))
-        return self._match(-number, "ngram", overlap) if overlap >= self._options.overlap else None
+        return self._closest(-number, "ngram", overlap) if overlap >= self._options.overlap else None
 
-    def _match(self, number: int, kind: str, overlap: float) -> ClosestProblem:
-        index, question = self._problems[number]
+    def _closest(self, number: int, kind: str, overlap: float) -> ClosestProblem:
+        index, question, _ = self._problems[number]
         return ClosestProblem(index, kind, overlap, question)
 
 

@@ -23,20 +23,11 @@ def fingerprint_of_file(path: str | Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    return f"sha256:{sha256_of_file(path)}"
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """Hexadecimal digest of the content, read in parts.
-
-    Raises:
-        OSError: it cannot be read.
-    """
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(MIB):
             digest.update(block)
-    return digest.hexdigest()
+    return f"sha256:{digest.hexdigest()}"
 
 
 def fingerprint_of_model(path_or_name: str | Path) -> str:

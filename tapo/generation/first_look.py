@@ -12,7 +12,6 @@ from rich.text import Text
 
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.options import RolloutOptions
-from tapo.generation.sampling import ResponseCounts
 from tapo.generation.scoring import DEFAULT_PATH, Judgement
 from tapo.terminal import harmless, shortened
 
@@ -26,6 +25,23 @@ TAIL = 400
 
 class NothingCorrect(ValueError):
     """None of the first responses is correct."""
+
+
+@dataclass
+class ResponseCounts:
+    """Sampled queries, and their responses by outcome."""
+
+    queries: int = 0
+    responses: int = 0
+    correct: int = 0
+    truncated: int = 0
+
+    def count(self, rollouts: QueryRollouts, reward_threshold: float) -> None:
+        """Add a query."""
+        self.queries += 1
+        self.responses += len(rollouts.scores)
+        self.correct += sum(score > reward_threshold for score in rollouts.scores)
+        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
 
 
 @dataclass

@@ -15,8 +15,7 @@ from tapo.cli import app
 from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, UnusableAnswer, check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, decontaminate
 from tapo.data.instruction import BOXED_INSTRUCTION
-from tapo.data.known_datasets import KNOWN_DATASETS
-from tapo.data.options import PrepareOptions
+from tapo.data.options import KNOWN_DATASETS, PrepareOptions
 from tapo.data.prepare import run_prepare
 from tapo.data.problems import iter_problems
 from tapo.data.queries import QueryFiles

@@ -15,8 +15,7 @@ from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sampling, derived_seed
 from tapo.generation.options import EngineOptions, RolloutOptions, template_kwargs
-from tapo.generation.run_rollouts import rollout_fingerprint
-from tapo.generation.sampling import RolloutTask, sample_rollouts
+from tapo.generation.run_rollouts import RolloutTask, rollout_fingerprint, sample_rollouts
 from tapo.generation.scoring import Reward, Scorer
 from tapo.terminal import Progress
 from tests.stand_ins.queries import Engine, write_data

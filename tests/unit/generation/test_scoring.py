@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tapo.data.query import Query
-from tapo.generation.sampling import try_reward
+from tapo.generation.run_rollouts import try_reward
 from tapo.generation.scoring import VERL, Reward, RewardFailed, Scorer
 
 OWN = """
