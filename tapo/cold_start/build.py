@@ -32,10 +32,10 @@ def run_build(options: BuildOptions, console: Console) -> None:
     Raises:
         ValueError: an option that cannot work, or a store made with other ones.
     """
-    scorer = Scorer(options.reward)
+    scorer = Scorer(options)
     sources = [RolloutStore.open(path) for path in options.rollouts]
     total = count_queries(sources)
-    check_sources(sources, {"template": options.template, "reward": options.reward.fingerprint})
+    check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
     template = construction_prompt(options.prompt_file)
     teacher = FunctionActor(options.answers) if options.answers else None
     fingerprint = construction_fingerprint(options, sources, template, teacher)
@@ -96,7 +96,7 @@ def construction_fingerprint(
         "template": options.template,
         "max_model_len": options.max_model_len,
         "seed": options.seed,
-        "reward": options.reward.fingerprint,
+        "reward": options.reward_fingerprint,
         **answers,
     }
 

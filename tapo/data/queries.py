@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.data.options import ColumnOptions
-from tapo.data.query import MEDIA, Query, UnusableRow, check_sampling, query_of
+from tapo.data.query import AGENT, MEDIA, NO_JSON, Query, UnusableRow, query_of
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
 
@@ -117,8 +117,12 @@ class QueryFiles:
             return query
         if has_media:
             raise UnusableRow(MEDIA)
-        check_sampling(query, row)
-        content = query.content
+        if row.get("agent_name") not in (None, "", "single_turn_agent"):
+            raise UnusableRow(AGENT)
+        try:
+            content = query.content
+        except (TypeError, ValueError) as error:
+            raise UnusableRow(NO_JSON) from error
         if self._contents.setdefault(query.index, content) == content:
             return query
         return replace(query, index=f"{query.index}/{content.hex()[:16]}")

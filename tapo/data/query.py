@@ -106,20 +106,6 @@ def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = 
     return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, instruction)
 
 
-def check_sampling(query: Query, row: Mapping[str, Any]) -> None:
-    """Whether one text-only turn, sampled outside of a run, is what the run would sample.
-
-    Raises:
-        UnusableRow: it is not.
-    """
-    if row.get("agent_name") not in (None, "", "single_turn_agent"):
-        raise UnusableRow(AGENT)
-    try:
-        query.reward_inputs  # noqa: B018
-    except (TypeError, ValueError) as error:
-        raise UnusableRow(NO_JSON) from error
-
-
 def _messages(prompt: Any) -> list[dict[str, str]]:
     if not isinstance(prompt, list) or not prompt:
         raise UnusableRow(NO_MESSAGES)

@@ -45,7 +45,6 @@ class DamagedPart(ValueError):
             f"{path} is damaged ({reason}). Delete it, or let `tapo data repair` move it aside, and the queries in it "
             "are made again."
         )
-        self.path = path
 
 
 RowT = TypeVar("RowT", bound=Any)
@@ -76,8 +75,7 @@ class PartStore(Generic[RowT]):
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).expanduser()
         self.fingerprint: dict[str, Any] = {}
-        self._done: set[str] = set()
-        self._seen: set[Path] = set()
+        self._indices: dict[Path, set[str]] = {}  # of the parts that were read or written
         self._lock_file: TextIO | None = None
 
     @classmethod
@@ -128,13 +126,11 @@ class PartStore(Generic[RowT]):
             DamagedPart: a part cannot be read.
         """
         parts = self._parts()
-        if self._seen - set(parts):
-            self._done, self._seen = set(), set()
-        for path in sorted(set(parts) - self._seen):
-            for table in self._tables(path, ["index"]):
-                self._done.update(table.column("index").to_pylist())
-            self._seen.add(path)
-        return set(self._done)
+        for path in parts:
+            if path not in self._indices:
+                tables = list(self._tables(path, ["index"]))
+                self._indices[path] = {index for table in tables for index in table.column("index").to_pylist()}
+        return set().union(*(self._indices[path] for path in parts))
 
     def append(self, rows: Sequence[RowT]) -> None:
         """Write the rows as one new part, which is on the disk when this returns.
@@ -157,7 +153,7 @@ class PartStore(Generic[RowT]):
         group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
         with atomic_path(path) as temporary, pq.ParquetWriter(temporary, self.schema, **WRITING) as writer:
             writer.write_table(table, row_group_size=group)
-        self._done, self._seen = taken, self._seen | {path}
+        self._indices[path] = {row.index for row in rows}
 
     def __iter__(self) -> Iterator[RowT]:
         """Every query in the order of writing; holds one row group at a time.
@@ -253,10 +249,8 @@ class PartStore(Generic[RowT]):
                     for field in missing:
                         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                     yield table
-        except pa.ArrowInvalid as error:
-            raise DamagedPart(path, error) from error
-        except OSError as error:
-            if error.errno is not None:  # the system's, not parquet's
+        except (pa.ArrowInvalid, OSError) as error:
+            if getattr(error, "errno", None) is not None:  # the system's, not parquet's
                 raise
             raise DamagedPart(path, error) from error
 

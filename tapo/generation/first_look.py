@@ -105,7 +105,7 @@ class FirstLook(ResponseCounts):
                 f"{self.with_truth} of them hold the ground truth near their end: the reward may read another form of "
                 "answer than the prompt asks for"
             )
-        if reward.path == DEFAULT_PATH and not self.asks_for_box:
+        if self.options.reward_path == DEFAULT_PATH and not self.asks_for_box:
             found.append(
                 f"no prompt asks for \\boxed{{}}, which {reward} reads: `tapo data prepare --instruction TEXT`, "
                 "or the reward of your run"

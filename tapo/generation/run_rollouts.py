@@ -93,7 +93,7 @@ def run_rollouts(options: RolloutOptions, console: Console) -> None:
         ValueError: data, model, reward or an option that cannot work, or a store made with other ones.
         NothingCorrect: none of the responses to the store's first queries is correct.
     """
-    scorer = Scorer(options.reward)
+    scorer = Scorer(options)
     data = QueryFiles(options.data, options)
     store = RolloutStore.open_for_append(options.out, rollout_fingerprint(options, data))
     total, one_each = _look_over(data, options.limit, console)
@@ -187,7 +187,7 @@ def rollout_fingerprint(options: RolloutOptions, data: QueryFiles) -> dict[str, 
         "model": fingerprint_of_model(options.model),
         "sampling": options.part(Sampling),
         **{key: getattr(options, key) for key in ("n", "seed", "template", "max_prompt_tokens")},
-        "reward": options.reward.fingerprint,
+        "reward": options.reward_fingerprint,
     }
 
 
