@@ -42,10 +42,7 @@ class Decontaminator:
 
     Args:
         options: a problem of fewer tokens than `ngram` is one n-gram as a whole.
-        files: verl parquet files of evaluation problems, each of which may be there many times.
-
-    Raises:
-        ValueError: a file cannot be read.
+        files: verl parquet files of evaluation problems, each of which may be there many times; see `QueryFiles`.
     """
 
     def __init__(self, options: OverlapOptions | None = None, files: Sequence[Path] = ()):
@@ -64,11 +61,7 @@ class Decontaminator:
         return len(self._problems)
 
     def add(self, index: str, question: str) -> None:
-        """Index one evaluation problem.
-
-        Raises:
-            ValueError: it has no words, so that nothing could ever match it.
-        """
+        """Index one evaluation problem; ValueError if it has no words, so that nothing could ever match it."""
         tokens = tuple(tokens_of(question))
         if not tokens:
             raise ValueError(f"evaluation problem {index}: question = {question!r} cannot work: needs words")
@@ -116,20 +109,12 @@ def write_report(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def decontaminate(train: Path, index: Decontaminator, out: Path, report: Path) -> tuple[int, int]:
-    """Copy the rows of a verl parquet file that match no evaluation problem, and list those that do.
-
-    Returns:
-        Rows kept and rows dropped.
-
-    Raises:
-        ValueError: a file that cannot be read, or nothing is kept.
-        OSError: a full disk, for one; an earlier file is as it was.
-    """
+    """Copy the rows of a verl parquet file that match no evaluation problem, as `copy_queries` does, and list those
+    that do; return how many rows were kept and dropped."""
     records: list[dict[str, Any]] = []
 
     def keep(query: Query) -> bool:
-        match = index.match(query.question)
-        if match:
+        if match := index.match(query.question):
             records.append(match.record(query.index, query.question))
         return match is None
 

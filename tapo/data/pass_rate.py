@@ -45,11 +45,7 @@ class PassRate:
 
 def read_pass_rates(store: RolloutStore, reward_threshold: float = REWARD_THRESHOLD) -> dict[str, dict[str, Any]]:
     """`rate`, `prompt` and `ground_truth` of a store's queries by their index; reads no responses. A response is
-    correct iff its score is greater.
-
-    Raises:
-        ValueError: the store is empty, or a part of it is damaged.
-    """
+    correct iff its score is greater. ValueError if the store is empty, or a part of it is damaged."""
     queries = {}
     for row in store.iter_columns(["index", "prompt", "ground_truth", "scores"]):
         scores = row.pop("scores")
@@ -71,7 +67,6 @@ def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles
     Raises:
         ValueError: rollouts of queries that `data` does not have or gives another prompt or answer, queries without
             rollouts (unless `allow_missing`), or nothing is kept.
-        OSError: a full disk, for one; an earlier file is as it was.
     """
     sampled = read_pass_rates(store, options.reward_threshold)
     unused: set[str] = set(sampled)

@@ -116,7 +116,6 @@ def write_rows(preparation: Preparation, source: Iterable[Problem]) -> int:
 
     Raises:
         ValueError: no row at all, none that is usable, or a column that is not there; nothing is written then.
-        OSError: a full disk, for one; an earlier file is as it was.
     """
     options, count = preparation.options, 0
     own = options.instruction != BOXED_INSTRUCTION

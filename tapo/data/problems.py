@@ -45,11 +45,7 @@ def fingerprint_of_source(source: str) -> Any:
 
 
 def require_columns(row: Problem, columns: Sequence[str], source: str) -> None:
-    """Check a first row.
-
-    Raises:
-        ValueError: a column is not there.
-    """
+    """Check a first row; ValueError if a column is not there."""
     for name in columns:
         if name in row:
             continue

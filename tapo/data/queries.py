@@ -57,11 +57,7 @@ class QueryFiles:
         return ", ".join(map(str, self.paths))
 
     def __iter__(self) -> Iterator[Query]:
-        """Each query once; with `strict` each row.
-
-        Raises:
-            ValueError: a file is no parquet, is empty or lacks a column, or no row is usable.
-        """
+        """Each query once, with `strict` each row; ValueError as `open_parquet`, or if no row is usable."""
         seen: set[str] = set()
         for _, queries in self.batches(self._columns):
             for query in filter(None, queries):
@@ -188,11 +184,7 @@ def _media(batch: pa.RecordBatch) -> list[bool]:
 
 @contextlib.contextmanager
 def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
-    """A parquet file with at least one row and these columns.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """A parquet file with at least one row and these columns; ValueError if it is none."""
     path = require_file(path)
     if path.suffix in (".json", ".jsonl"):
         raise ValueError(
@@ -214,11 +206,7 @@ def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.Parque
 
 
 def require_file(path: str | Path) -> Path:
-    """The path of a file that is there.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The path of a file; ValueError if it is not there."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"{path} cannot be read: there is no such file")

@@ -82,11 +82,7 @@ def stable_index(data_source: str, question: str) -> str:
 
 
 def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = BOXED_INSTRUCTION) -> Query:
-    """A row, as plain Python values, as a query.
-
-    Raises:
-        UnusableRow: it is none.
-    """
+    """A row, as plain Python values, as a query; `UnusableRow` if it is none."""
     prompt = _messages(row[columns.prompt_key])
     source, reward_model = row[columns.reward_fn_key], row["reward_model"]
     if source is None:

@@ -156,11 +156,7 @@ class PartStore(Generic[RowT]):
         self._indices[path] = {row.index for row in rows}
 
     def __iter__(self) -> Iterator[RowT]:
-        """Every query in the order of writing; holds one row group at a time.
-
-        Raises:
-            DamagedPart: a part cannot be read.
-        """
+        """Every query in the order of writing, see `iter_columns`; holds one row group at a time."""
         for row in self.iter_columns(self.schema.names):
             yield self.row(**row)
 
@@ -225,7 +221,7 @@ class PartStore(Generic[RowT]):
         return manifest["fingerprint"]
 
     def _lock(self) -> None:
-        """Keep other processes from writing until this one ends."""
+        """Keep other processes from writing until this one ends; `StoreBusy` if one does already."""
         self._lock_file = (self.folder / ".lock").open("w")
         try:
             # The kind that child processes do not inherit: one that outlives a killed writer would keep the store.
@@ -243,12 +239,10 @@ class PartStore(Generic[RowT]):
                 there = file.schema_arrow
                 if not any(there.equals(known) for known in (self.schema, *self.earlier)):
                     raise DamagedPart(path, f"its columns are {', '.join(there.names)}")
-                missing = [self.schema.field(name) for name in columns if name not in there.names]
+                none = self.schema.empty_table().select(columns)  # has the columns that an earlier part lacks
                 for number in range(file.num_row_groups):
-                    table = file.read_row_group(number, columns=[name for name in columns if name in there.names])
-                    for field in missing:
-                        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-                    yield table
+                    table = file.read_row_group(number, columns=columns)
+                    yield pa.concat_tables([none, table], promote_options="default")
         except (pa.ArrowInvalid, OSError) as error:
             if getattr(error, "errno", None) is not None:  # the system's, not parquet's
                 raise

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from tapo.data.options import ColumnOptions
-from tapo.generation.engine import Engine, Sampling
+from tapo.generation.engine import Engine, InProcessEngine, Sampling, ServerEngine
 from tapo.generation.scoring import RewardOptions
 from tapo.options import AtLeastOne, KeyValues, Options, key_values
 
@@ -62,11 +62,7 @@ class EngineOptions(Options):
             ValueError: engine arguments that vLLM does not know.
         """
         if self.server:
-            from tapo.generation.servers import ServerEngine
-
             return ServerEngine(self.server, self.served_name or self.model, tokenizer)
-        from tapo.generation.in_process import InProcessEngine
-
         return InProcessEngine(self.model, **{"max_model_len": max_model_len} | self.engine)
 
 
