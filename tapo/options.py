@@ -57,11 +57,8 @@ Share = Annotated[float, Needs("a share between 0 and 1", lambda share: 0 <= sha
 
 
 def key_values(pairs: Any) -> Any:
-    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is.
-
-    Raises:
-        ConfigError: a text without `=`.
-    """
+    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text without `=` is a
+    ConfigError."""
     if isinstance(pairs, Mapping):
         return pairs
     values = {}
@@ -100,11 +97,7 @@ class Options(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: Any) -> Self:
-        """Read plain containers, such as a YAML file or OmegaConf gives; None stands for the defaults.
-
-        Raises:
-            ConfigError: an unknown option, a wrong type or a value out of range.
-        """
+        """Read plain containers, such as a YAML file or OmegaConf gives; None stands for the defaults."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -215,18 +208,14 @@ def _parameter(owner: type[Options], name: str, field: FieldInfo) -> inspect.Par
     shown = shown or typer.Option()
     shown.help = " ".join((field.description or "").split())
     shown.rich_help_panel = shown.rich_help_panel or vars(owner).get("panel")
-    plain = _plain(field.annotation)
-    given = _given(plain)
+    plain = given = _plain(field.annotation)
+    if get_origin(plain) is tuple:
+        given = list[get_args(plain)[0]]  # type: ignore[misc]
+    elif get_origin(plain) is dict:
+        given = list[str]
     default: Any = inspect.Parameter.empty
     if not field.is_required():
         default = field.default if given == plain else None
         given = given if default is not None else given | None
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=Annotated[given, shown])
-
-
-def _given(plain: Any) -> Any:
-    """The type in which the command line gives an option."""
-    if get_origin(plain) is tuple:
-        return list[get_args(plain)[0]]  # type: ignore[misc]
-    return list[str] if get_origin(plain) is dict else plain

@@ -26,11 +26,8 @@ def prompt_of(question: str, instruction: str = BOXED_INSTRUCTION) -> list[dict[
 
 
 def question_of(prompt: Sequence[Mapping[str, Any]], instruction: str = BOXED_INSTRUCTION) -> str:
-    """The text of a prompt's last user message, without the instruction.
-
-    Raises:
-        ValueError: the prompt is no list of messages, or has no user message that is text.
-    """
+    """The text of a prompt's last user message, without the instruction; ValueError if the prompt is no list of
+    messages, or none of them is a user's text."""
     for message in reversed(prompt if isinstance(prompt, Sequence) else []):
         if isinstance(message, Mapping) and message.get("role") == "user" and isinstance(message.get("content"), str):
             return message["content"].rstrip().removesuffix(instruction).strip()

@@ -13,7 +13,7 @@ from tapo.data.answers import UnusableAnswer, check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, contaminated_file, write_report
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY, prompt_of
 from tapo.data.options import PrepareOptions
-from tapo.data.problems import Problem, fingerprint_of_source, iter_problems, require_columns
+from tapo.data.problems import Problem, fingerprint_of_source, iter_problems
 from tapo.data.queries import BATCH_ROWS, require_file
 from tapo.data.query import UnusableRow, stable_index
 from tapo.data.rollout_store import MESSAGES
@@ -59,23 +59,33 @@ class Preparation:
         self._indices: set[str] = set()
 
     def rows(self, source: Iterable[Problem]) -> Iterator[dict[str, Any]]:
-        """The usable rows of a source in verl's format.
-
-        Raises:
-            ValueError: a column is not there, or an id of the user's own is missing or there twice.
-        """
-        options = self.options
-        columns = [options.question_column, options.answer_column, options.index_column]
+        """The usable rows of a source in verl's format; ValueError if a column is not there, or an id of the user's own
+        is missing or there twice."""
         for number, row in enumerate(source):
             if number == 0:
-                require_columns(row, [name for name in columns if name is not None], str(options.source))
+                self._check_columns(row)
             try:
                 yield self._row(row)
             except (UnusableRow, UnusableAnswer) as reason:
                 self.dropped[str(reason)] += 1
-                if self.dropped.total() <= options.show_dropped:
+                if self.dropped.total() <= self.options.show_dropped:
                     said = f"dropped ({reason}): {row}"
                     self._console.print(said, markup=False, highlight=False, overflow="ellipsis", no_wrap=True)
+
+    def _check_columns(self, row: Problem) -> None:
+        options = self.options
+        for name in (options.question_column, options.answer_column, options.index_column):
+            if name is None or name in row:
+                continue
+            if {"prompt", "reward_model"} <= row.keys():
+                raise ValueError(
+                    f"{options.source} has no column {name!r}, but is a verl parquet file: there is nothing to "
+                    "prepare, `tapo rollout` takes it as it is (PARQUET of run_scripts/cold_start.sh)"
+                )
+            raise ValueError(
+                f"{options.source} has no column {name!r}: its columns are {', '.join(map(str, row))}; name yours with "
+                "--question-column, --answer-column or --index-column"
+            )
 
     def _row(self, row: Problem) -> dict[str, Any]:
         question = row.get(self.options.question_column)

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +42,6 @@ def fingerprint_of_source(source: str) -> Any:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return {str(file.relative_to(path)): fingerprint_of_file(file) for file in files}
     return fingerprint_of_file(path) if path.is_file() else source
-
-
-def require_columns(row: Problem, columns: Sequence[str], source: str) -> None:
-    """Check a first row; ValueError if a column is not there."""
-    for name in columns:
-        if name in row:
-            continue
-        if {"prompt", "reward_model"} <= row.keys():
-            raise ValueError(
-                f"{source} has no column {name!r}, but is a verl parquet file: there is nothing to prepare, "
-                "`tapo rollout` takes it as it is (PARQUET of run_scripts/cold_start.sh)"
-            )
-        raise ValueError(
-            f"{source} has no column {name!r}: its columns are {', '.join(map(str, row))}; name yours with "
-            "--question-column, --answer-column or --index-column"
-        )
 
 
 def _iter_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -97,9 +97,8 @@ class PartStore(Generic[RowT]):
         for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
             leftover.unlink()
         if not store._manifest.exists() and not store._parts():
-            write_text_atomically(
-                store._manifest, json.dumps({"format": FORMAT, "rows": cls.what, "fingerprint": now}, indent=1)
-            )
+            manifest = {"format": FORMAT, "rows": cls.what, "fingerprint": now}
+            write_text_atomically(store._manifest, json.dumps(manifest, indent=1))
         store.fingerprint = store._read_fingerprint()
         if changed := differences(store.fingerprint, now):
             raise StoreMismatch(
@@ -110,21 +109,14 @@ class PartStore(Generic[RowT]):
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open to read.
-
-        Raises:
-            ValueError: the folder is no store, or its manifest is damaged.
-        """
+        """Open to read; ValueError if the folder is no store, or its manifest is damaged."""
         store = cls(folder)
         store.fingerprint = store._read_fingerprint()
         return store
 
     def done(self) -> set[str]:
-        """The indices that are there; reads that column alone, of parts that are new since the last call.
-
-        Raises:
-            DamagedPart: a part cannot be read.
-        """
+        """The indices that are there; reads that column alone, of parts that are new since the last call. `DamagedPart`
+        if one cannot be read."""
         parts = self._parts()
         for path in parts:
             if path not in self._indices:
@@ -180,14 +172,8 @@ class PartStore(Generic[RowT]):
         return f"sha256:{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}"
 
     def repair(self, console: Console | None = None) -> list[Path]:
-        """Read every part to its end and move the damaged ones to `*.damaged`, with a printed warning for each.
-
-        Returns:
-            The new paths; their queries are no longer in `done()`.
-
-        Raises:
-            StoreBusy: another process writes the store.
-        """
+        """Read every part to its end and move the damaged ones to `*.damaged`, with a printed warning for each; their
+        queries are no longer in `done()`. Returns the new paths; `StoreBusy` if another process writes the store."""
         moved = []
         self._lock()
         for path in self._parts():

@@ -69,10 +69,8 @@ class InProcessEngine:
 
     Args:
         model: a Hugging Face folder or name.
-        options: further fields of vLLM's `AsyncEngineArgs` (`tensor_parallel_size`, `max_model_len`, `dtype`, ...).
-
-    Raises:
-        ValueError: an option that vLLM does not know.
+        options: further fields of vLLM's `AsyncEngineArgs` (`tensor_parallel_size`, `max_model_len`, `dtype`, ...);
+            ValueError if it does not know one.
     """
 
     def __init__(self, model: str, **options: Any):

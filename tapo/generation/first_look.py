@@ -46,11 +46,7 @@ class ResponseCounts:
 
 @dataclass
 class FirstLook(ResponseCounts):
-    """Counts the responses of a store from its first query on, whichever call sampled them.
-
-    Args:
-        options: of the command that samples them.
-    """
+    """Counts the responses of a store from its first query on, whichever call sampled them."""
 
     options: RolloutOptions = field(kw_only=True)
     with_truth: int = 0
@@ -147,11 +143,8 @@ def _holds(text: str, truth: str) -> bool:
 
 
 def say_what_is_wrong(look: FirstLook, render: Any, console: Console, *, keep_going: bool = False) -> None:
-    """Print what is wrong with the first responses, if anything.
-
-    Raises:
-        NothingCorrect: nothing is correct, and nobody (neither caller nor user) has asked to keep going.
-    """
+    """Print what is wrong with the first responses, if anything; `NothingCorrect` if none is correct and nobody
+    (neither caller nor user) has asked to keep going."""
     if not look.finding:
         return
     console.print(look.panel(render))

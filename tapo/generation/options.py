@@ -15,11 +15,8 @@ from tapo.options import AtLeastOne, KeyValues, Options, key_values
 
 
 def template_kwargs(given: Any) -> Any:
-    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode).
-
-    Raises:
-        ConfigError: a pair without `=`, or `none` with others.
-    """
+    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode). ConfigError for a
+    pair without `=`, or `none` with others."""
     if isinstance(given, Mapping):
         return given
     return {} if list(given) == ["none"] else {"enable_thinking": False} | key_values(given)
@@ -57,9 +54,6 @@ class EngineOptions(Options):
 
         Args:
             max_model_len: holds for vLLM here unless it is among the engine's arguments.
-
-        Raises:
-            ValueError: engine arguments that vLLM does not know.
         """
         if self.server:
             return ServerEngine(self.server, self.served_name or self.model, tokenizer)

@@ -170,11 +170,7 @@ async def sample_rollouts(
 
 async def try_reward(queries: Iterable[Query], scorer: Scorer) -> None:
     """Score the ground truths of a few queries as if they were responses, before a model is loaded: a reward that
-    cannot work for this data raises here.
-
-    Raises:
-        ValueError, RewardFailed: see `Scorer.judge`.
-    """
+    cannot work for this data raises here, as `Scorer.judge` does."""
     for query in queries:
         if query.has_truth or not scorer.needs_truth:
             await scorer.judge(response=query.truth_text, **query.scoring)
