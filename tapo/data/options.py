@@ -104,13 +104,11 @@ class PrepareOptions(OverlapOptions):
         name = values.get("name")
         if name not in KNOWN_DATASETS:
             raise ValueError(f"name = {name!r} cannot work: allowed are {', '.join(KNOWN_DATASETS)}")
-        return {"source": KNOWN_DATASETS[name].hub_id, "data_source": name} | values
-
-    @model_validator(mode="after")
-    def _require_source(self) -> Self:
-        if not self.source:
-            raise ConfigError("--source", self.source, "a custom dataset needs a file, a dataset folder or a hub id")
-        return self
+        values = {"source": KNOWN_DATASETS[name].hub_id, "data_source": name} | values
+        if not values["source"]:
+            allowed = "a custom dataset needs a file, a dataset folder or a hub id"
+            raise ConfigError("--source", values["source"], allowed)
+        return values
 
     @property
     def split_name(self) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from tapo.data.answers import UnusableAnswer, check_readable, ground_truth_of
+from tapo.data.answers import check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, contaminated_file, write_report
 from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY, prompt_of
 from tapo.data.options import PrepareOptions
@@ -66,7 +66,7 @@ class Preparation:
                 self._check_columns(row)
             try:
                 yield self._row(row)
-            except (UnusableRow, UnusableAnswer) as reason:
+            except UnusableRow as reason:
                 self.dropped[str(reason)] += 1
                 if self.dropped.total() <= self.options.show_dropped:
                     said = f"dropped ({reason}): {row}"

@@ -22,7 +22,7 @@ NO_JSON = "reward_model or extra_info that JSON cannot hold"
 
 
 class UnusableRow(ValueError):
-    """A row that nothing can be sampled for; the message is the reason, one of the above."""
+    """A row that nothing can be sampled for, or made a query of; the message is the reason, one of a few."""
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,10 @@ class RolloutStore(PartStore[QueryRollouts]):
         """See `PartStore`."""
         columns = {name: table.column(name) for name in table.column_names}
         plain = {name: column.to_pylist() for name, column in columns.items() if name != "response_ids"}
-        if ids := columns.get("response_ids"):
+        if "response_ids" in columns:
             # Copies, so that a query that is kept does not keep its row group.
-            plain["response_ids"] = (StoredIds([each.copy() for each in query]) for query in ids.to_numpy())
+            ids = columns["response_ids"].to_numpy()
+            plain["response_ids"] = (StoredIds([each.copy() for each in query]) for query in ids)
         for values in zip(*plain.values(), strict=True):
             yield dict(zip(plain, values, strict=True))
 

@@ -74,6 +74,7 @@ class PartStore(Generic[RowT]):
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).expanduser()
+        self._manifest = self.folder / "manifest.json"
         self.fingerprint: dict[str, Any] = {}
         self._indices: dict[Path, set[str]] = {}  # of the parts that were read or written
         self._lock_file: TextIO | None = None
@@ -153,12 +154,8 @@ class PartStore(Generic[RowT]):
             yield self.row(**row)
 
     def iter_columns(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Every query in the order of writing, of which only these columns are read.
-
-        Raises:
-            ValueError: an unknown column.
-            DamagedPart: a part cannot be read.
-        """
+        """Every query in the order of writing, of which only these columns are read; ValueError for an unknown one,
+        `DamagedPart` for a part that cannot be read."""
         for name in columns:
             if name not in self.schema.names:
                 raise ValueError(f"column = {name!r} cannot work: known are {', '.join(self.schema.names)}")
@@ -185,10 +182,6 @@ class PartStore(Generic[RowT]):
                 text = f"warning: {error} Moved to {moved[-1].name}."
                 (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
         return moved
-
-    @property
-    def _manifest(self) -> Path:
-        return self.folder / "manifest.json"
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"), key=_number)

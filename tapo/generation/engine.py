@@ -124,14 +124,11 @@ class ServerEngine:
     Token ids are what the servers report where they do (`return_token_ids` of vLLM), and the text's own otherwise.
 
     Args:
-        urls: base URLs, such as `http://host:8000/v1`.
+        urls: base URLs, such as `http://host:8000/v1`; ValueError if there is none.
         model: the name under which the servers serve the model.
         tokenizer: the model's, for servers that return text alone.
         timeout_s: of one try.
         tries: of one request, over all servers; the client waits longer before each further one.
-
-    Raises:
-        ValueError: no URL, or a number out of range.
     """
 
     def __init__(self, urls: Sequence[str], model: str, tokenizer: Any, *, timeout_s: float = 3600.0, tries: int = 5):

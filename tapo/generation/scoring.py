@@ -71,11 +71,8 @@ class Scorer:
     """Scores responses with a function in the form of verl's `reward.custom_reward_function`.
 
     Args:
-        options: say which one.
+        options: say which one; ValueError if nothing of that name is there.
         threads: responses scored at once.
-
-    Raises:
-        ValueError: nothing of that name is there.
     """
 
     def __init__(self, options: RewardOptions | None = None, threads: int = 2):
