@@ -4,7 +4,6 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,22 +31,16 @@ class ConfigError(ValueError):
         self.key, self.got, self.allowed = key, got, allowed
 
 
-@dataclass(frozen=True)
-class Needs:
+def Needs(words: str, fits: Callable[[Any], bool]) -> WrapValidator:
     """What a value has to be, in words and as a check: `Annotated[int, Needs("an integer >= 1", lambda n: n >= 1)]`."""
 
-    words: str
-    fits: Callable[[Any], bool]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """How pydantic applies metadata of its own to a type."""
-        return WrapValidator(self._check).__get_pydantic_core_schema__(source, handler)
-
-    def _check(self, given: Any, validated: Callable[[Any], Any]) -> Any:
+    def check(given: Any, validated: Callable[[Any], Any]) -> Any:
         value = validated(given)
-        if not self.fits(value):
-            raise ConfigError("", given, f"needs {self.words}")
+        if not fits(value):
+            raise ConfigError("", given, f"needs {words}")
         return value
+
+    return WrapValidator(check)
 
 
 AtLeastOne = Annotated[int, Needs("an integer >= 1", lambda number: number >= 1)]
@@ -204,8 +197,8 @@ def as_command(options: type[Options], work: Callable[[Any], None]) -> Callable[
 def _parameter(owner: type[Options], name: str, field: FieldInfo) -> inspect.Parameter:
     import typer
 
-    shown = next((copy.copy(data) for data in field.metadata if isinstance(data, typer.models.ParameterInfo)), None)
-    shown = shown or typer.Option()
+    said = (data for data in field.metadata if isinstance(data, typer.models.ParameterInfo))
+    shown = copy.copy(next(said, typer.Option()))
     shown.help = " ".join((field.description or "").split())
     shown.rich_help_panel = shown.rich_help_panel or vars(owner).get("panel")
     plain = given = _plain(field.annotation)

@@ -28,9 +28,7 @@ def ground_truth_of(value: Any) -> str:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise UnusableRow(NO_ANSWER)
-        value = str(int(value) if value == int(value) else value)
+        value = str(int(value) if value == int(value) else value) if math.isfinite(value) else None
     if value is None:
         raise UnusableRow(NO_ANSWER)
     if not isinstance(value, str):

@@ -9,15 +9,13 @@ from typing import Any
 
 BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 """Follows the question on a line of its own, in training and evaluation alike, unless another one is chosen."""
-NO_INSTRUCTION = "none"
-"""What the command line calls the empty instruction."""
 METADATA_KEY = b"tapo.instruction"
 """Where a parquet file keeps an instruction other than `BOXED_INSTRUCTION`."""
 
 
 def instruction_of(text: str) -> str:
     """An instruction as the command line gives it; `none` is the empty one."""
-    return "" if text.strip() == NO_INSTRUCTION else text.strip()
+    return "" if text.strip() == "none" else text.strip()
 
 
 def prompt_of(question: str, instruction: str = BOXED_INSTRUCTION) -> list[dict[str, str]]:

@@ -39,13 +39,8 @@ class Query:
     """Of any type that JSON can hold, as the reward is given it."""
     extra_info: Mapping[str, Any] = field(default_factory=dict)
     """As the reward is given it."""
-    instruction: str = BOXED_INSTRUCTION
-    """What follows the question in the prompts of this file."""
-
-    @property
-    def question(self) -> str:
-        """The user's text without the shared instruction."""
-        return question_of(self.prompt, self.instruction)
+    question: str = ""
+    """The user's text without the instruction that the prompts of its file share."""
 
     @property
     def truth_text(self) -> str:
@@ -99,7 +94,7 @@ def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = 
         index = stable_index(str(source), question)
     elif not isinstance(index, str):
         index = f"{source}/{index}"
-    return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, instruction)
+    return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, question)
 
 
 def _messages(prompt: Any) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """`tapo rollout`: K scored responses to each query of the data, into a store that only grows."""
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from tapo.terminal import Progress, say
 
 SHOWN = 60
 """Characters of a prompt's end that are printed."""
+
+_warn = functools.partial(say, style="yellow")
 
 
 @dataclass
@@ -230,7 +233,3 @@ def _print_report(report: RolloutReport, max_prompt_tokens: int, console: Consol
         _warn(f"{some(report.overlong)} left out, with prompts of more than {max_prompt_tokens} tokens", console)
     if report.without_truth:
         _warn(f"{some(report.without_truth)} left out, with an empty reward_model.ground_truth", console)
-
-
-def _warn(text: str, console: Console) -> None:
-    say(text, console, "yellow")
