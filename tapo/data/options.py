@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
 from tapo.core.defaults import REWARD_THRESHOLD
-from tapo.data.instruction import BOXED_INSTRUCTION, instruction_of
+from tapo.data.text import BOXED_INSTRUCTION, instruction_of
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, Options
 
 

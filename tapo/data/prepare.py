@@ -11,13 +11,12 @@ from rich.console import Console
 
 from tapo.data.answers import check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, contaminated_file, write_report
-from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY, prompt_of
 from tapo.data.options import PrepareOptions
 from tapo.data.problems import Problem, fingerprint_of_source, iter_problems
 from tapo.data.queries import BATCH_ROWS, require_file
 from tapo.data.query import UnusableRow, stable_index
 from tapo.data.rollout_store import MESSAGES
-from tapo.data.text import canonical_text
+from tapo.data.text import BOXED_INSTRUCTION, METADATA_KEY, canonical_text, prompt_of
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
 from tapo.files.markers import is_complete, print_counts, report_of, stage
@@ -122,11 +121,8 @@ class Preparation:
 
 
 def write_rows(preparation: Preparation, source: Iterable[Problem]) -> int:
-    """Write the usable rows of a source, as many as wanted, as one parquet file; return how many.
-
-    Raises:
-        ValueError: no row at all, none that is usable, or a column that is not there; nothing is written then.
-    """
+    """Write the usable rows of a source, as many as wanted, as one parquet file; return how many. ValueError, with
+    nothing written, if there is no row, none is usable, or a column is not there."""
     options, count = preparation.options, 0
     own = options.instruction != BOXED_INSTRUCTION
     schema = SCHEMA.with_metadata({METADATA_KEY: options.instruction}) if own else SCHEMA

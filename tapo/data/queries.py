@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.data.options import ColumnOptions
 from tapo.data.query import AGENT, MEDIA, NO_JSON, Query, UnusableRow, query_of
+from tapo.data.text import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
 
@@ -89,10 +89,8 @@ class QueryFiles:
         self._contents.clear()
         for path in self.paths:
             with open_parquet(path, self._columns[:3]) as file:
-                names = file.schema_arrow.names
                 instruction = (file.schema_arrow.metadata or {}).get(METADATA_KEY, BOXED_INSTRUCTION.encode()).decode()
-                wanted = columns and [name for name in columns if name in names]
-                for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
                     yield batch, self._queries(batch, instruction)
 
     def _queries(self, batch: pa.RecordBatch, instruction: str) -> Iterator[Query | None]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tapo.data.instruction import BOXED_INSTRUCTION, question_of
 from tapo.data.options import ColumnOptions
-from tapo.data.text import canonical_text
+from tapo.data.text import BOXED_INSTRUCTION, canonical_text, question_of
 
 NO_MESSAGES = "prompt is no list of chat messages"
 NO_USER = "prompt without a user's text"

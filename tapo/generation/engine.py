@@ -37,12 +37,8 @@ class Sampling(Options):
 
 @dataclass(frozen=True)
 class Sample:
-    """One response.
-
-    Attributes:
-        ids: as sampled, the end-of-sequence token included where it was sampled.
-        finish_reason: `stop`, or `length` where `max_tokens` ended it.
-    """
+    """One response: its ids as sampled, the end-of-sequence token included where it was sampled, and `stop`, or
+    `length` where `max_tokens` ended it."""
 
     ids: list[int]
     finish_reason: str

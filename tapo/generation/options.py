@@ -50,11 +50,8 @@ class EngineOptions(Options):
         return self
 
     def start(self, tokenizer: Any, max_model_len: int) -> Engine:
-        """The engine; call it inside the event loop that will use it.
-
-        Args:
-            max_model_len: holds for vLLM here unless it is among the engine's arguments.
-        """
+        """The engine; call it inside the event loop that will use it. `max_model_len` holds for vLLM here unless it is
+        among the engine's arguments."""
         if self.server:
             return ServerEngine(self.server, self.served_name or self.model, tokenizer)
         return InProcessEngine(self.model, **{"max_model_len": max_model_len} | self.engine)

@@ -149,11 +149,8 @@ async def sample_rollouts(
     progress: Progress,
     watch: Callable[[QueryRollouts, Sequence[Judgement]], None] = lambda rollouts, judgements: None,
 ) -> RolloutReport:
-    """Fill the store with the queries that it lacks; see `fill_store`.
-
-    Args:
-        watch: told of every query that was sampled; an exception of it ends the sampling, with that query kept.
-    """
+    """Fill the store with the queries that it lacks; see `fill_store`. `watch` is told of every query that was sampled;
+    an exception of it ends the sampling, with that query kept."""
     options, report = task.options, RolloutReport()
     judged: dict[str, list[Judgement]] = {}
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, decontaminate
-from tapo.data.instruction import BOXED_INSTRUCTION
 from tapo.data.options import KNOWN_DATASETS, PrepareOptions
 from tapo.data.prepare import run_prepare
 from tapo.data.problems import iter_problems
 from tapo.data.queries import QueryFiles
 from tapo.data.query import UnusableRow
 from tapo.data.rollout_store import RolloutStore
+from tapo.data.text import BOXED_INSTRUCTION
 from tapo.files.part_store import StoreMismatch
 
 ROWS = [
