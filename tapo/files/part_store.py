@@ -218,10 +218,12 @@ class PartStore(Generic[RowT]):
                 there = file.schema_arrow
                 if not any(there.equals(known) for known in (self.schema, *self.earlier)):
                     raise DamagedPart(path, f"its columns are {', '.join(there.names)}")
-                none = self.schema.empty_table().select(columns)  # has the columns that an earlier part lacks
+                missing = [self.schema.field(name) for name in columns if name not in there.names]
                 for number in range(file.num_row_groups):
                     table = file.read_row_group(number, columns=columns)
-                    yield pa.concat_tables([none, table], promote_options="default")
+                    for field in missing:
+                        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+                    yield table
         except (pa.ArrowInvalid, OSError) as error:
             if getattr(error, "errno", None) is not None:  # the system's, not parquet's
                 raise
