@@ -28,7 +28,7 @@ from tapo.cold_start.store import ConstructionStore
 from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import RolloutStore
-from tapo.generation.progress import Progress
+from tapo.terminal import Progress
 
 QUIET = Console(quiet=True)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tapo.data.decontamination import Decontaminator, decontaminate
-from tapo.data.instruction import prompt_of
 from tapo.data.options import FilterOptions
 from tapo.data.pass_rate import filter_queries
 from tapo.data.queries import QueryFiles
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
+from tapo.data.text import prompt_of
 
 K, TOKENS, PART, VOCABULARY = 8, 8192, 64, 150_000
 EVALUATION, TRAINING = 90, 40_000

@@ -17,8 +17,8 @@ from tapo.evaluation.options import (
     RunOptions,
     SummaryCommand,
 )
+from tapo.generation.engine import ServersFailed
 from tapo.generation.options import RolloutOptions
-from tapo.generation.servers import ServersFailed
 from tapo.inspection.options import InspectOptions
 from tapo.options import Options, as_command
 from tapo.shipped import app as recipes

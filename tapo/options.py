@@ -3,8 +3,7 @@
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,22 +31,16 @@ class ConfigError(ValueError):
         self.key, self.got, self.allowed = key, got, allowed
 
 
-@dataclass(frozen=True)
-class Needs:
+def Needs(words: str, fits: Callable[[Any], bool]) -> WrapValidator:
     """What a value has to be, in words and as a check: `Annotated[int, Needs("an integer >= 1", lambda n: n >= 1)]`."""
 
-    words: str
-    fits: Callable[[Any], bool]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """How pydantic applies metadata of its own to a type."""
-        return WrapValidator(self._check).__get_pydantic_core_schema__(source, handler)
-
-    def _check(self, given: Any, validated: Callable[[Any], Any]) -> Any:
+    def check(given: Any, validated: Callable[[Any], Any]) -> Any:
         value = validated(given)
-        if not self.fits(value):
-            raise ConfigError("", given, f"needs {self.words}")
+        if not fits(value):
+            raise ConfigError("", given, f"needs {words}")
         return value
+
+    return WrapValidator(check)
 
 
 AtLeastOne = Annotated[int, Needs("an integer >= 1", lambda number: number >= 1)]
@@ -57,11 +50,8 @@ Share = Annotated[float, Needs("a share between 0 and 1", lambda share: 0 <= sha
 
 
 def key_values(pairs: Any) -> Any:
-    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is.
-
-    Raises:
-        ConfigError: a text without `=`.
-    """
+    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text without `=` is a
+    ConfigError."""
     if isinstance(pairs, Mapping):
         return pairs
     values = {}
@@ -100,11 +90,7 @@ class Options(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: Any) -> Self:
-        """Read plain containers, such as a YAML file or OmegaConf gives; None stands for the defaults.
-
-        Raises:
-            ConfigError: an unknown option, a wrong type or a value out of range.
-        """
+        """Read plain containers, such as a YAML file or OmegaConf gives; None stands for the defaults."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -199,40 +185,30 @@ def as_command(options: type[Options], work: Callable[[Any], None]) -> Callable[
         work(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}))
 
     command.__doc__ = options.__doc__
-    parameters = [_parameter(*found) for found in _own_first(options)]
+    owners: dict[str, type[Options]] = {}  # of each option, a class's own before those that it inherits
+    for owner in options.__mro__:
+        for name in filter(options.model_fields.__contains__, vars(owner).get("__annotations__", {})):
+            owners.setdefault(name, owner)
+    parameters = [_parameter(owner, name, options.model_fields[name]) for name, owner in owners.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
-
-
-def _own_first(options: type[Options]) -> Iterator[tuple[type[Options], str, FieldInfo]]:
-    """(class, name, field) of each option, a class's own before those that it inherits."""
-    seen: set[str] = set()
-    for owner in options.__mro__:
-        for name in vars(owner).get("__annotations__", {}):
-            if name in options.model_fields and name not in seen:
-                seen.add(name)
-                yield owner, name, options.model_fields[name]
 
 
 def _parameter(owner: type[Options], name: str, field: FieldInfo) -> inspect.Parameter:
     import typer
 
-    shown = next((copy.copy(data) for data in field.metadata if isinstance(data, typer.models.ParameterInfo)), None)
-    shown = shown or typer.Option()
+    said = (data for data in field.metadata if isinstance(data, typer.models.ParameterInfo))
+    shown = copy.copy(next(said, typer.Option()))
     shown.help = " ".join((field.description or "").split())
     shown.rich_help_panel = shown.rich_help_panel or vars(owner).get("panel")
-    plain = _plain(field.annotation)
-    given = _given(plain)
+    plain = given = _plain(field.annotation)
+    if get_origin(plain) is tuple:
+        given = list[get_args(plain)[0]]  # type: ignore[misc]
+    elif get_origin(plain) is dict:
+        given = list[str]
     default: Any = inspect.Parameter.empty
     if not field.is_required():
         default = field.default if given == plain else None
         given = given if default is not None else given | None
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=Annotated[given, shown])
-
-
-def _given(plain: Any) -> Any:
-    """The type in which the command line gives an option."""
-    if get_origin(plain) is tuple:
-        return list[get_args(plain)[0]]  # type: ignore[misc]
-    return list[str] if get_origin(plain) is dict else plain

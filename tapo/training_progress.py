@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tapo.files.json_lines import read_json_lines
-from tapo.terminal import say
+from tapo.terminal import Progress, say
 
 POLL_S = 1.0
 TAIL_LINES = 40
-LINES = 40
-"""Lines that a run shows at most where the output is no terminal and a bar cannot be redrawn."""
 
 
 def describe(metrics: dict[str, Any]) -> str:
@@ -44,23 +41,12 @@ def describe(metrics: dict[str, Any]) -> str:
 def run_showing_progress(folder: Path, steps: int, title: str, command: Sequence[str], console: Console) -> int:
     """Run `command`; return its exit status."""
     folder.mkdir(parents=True, exist_ok=True)
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[status]}"),
-    ]
     metrics = folder / "metrics.jsonl"
     earlier = metrics.stat().st_size if metrics.exists() else 0
-    with (folder / "log").open("a") as log, Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=steps or None, status="starting")
+    with (folder / "log").open("a") as log, Progress(title, steps, console, "step") as progress:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         for record in _records_until_end(metrics, earlier, process):
-            progress.update(task, completed=record["step"], status=describe(record["data"]))
-            if not console.is_terminal and record["step"] % max(1, steps // LINES) == 0:
-                of = f" of {steps}" if steps else ""
-                console.print(f"{title}: step {record['step']}{of}, {describe(record['data'])}")
+            progress.show(record["step"], describe(record["data"]))
     if process.returncode:
         lines = (folder / "log").read_text(errors="replace").splitlines()[-TAIL_LINES:]
         say("\n".join(lines), console)

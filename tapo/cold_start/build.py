@@ -21,10 +21,9 @@ from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
 from tapo.generation.engine import Engine, Sampling
-from tapo.generation.progress import Progress
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
-from tapo.terminal import say
+from tapo.terminal import Progress, say
 
 
 def run_build(options: BuildOptions, console: Console) -> None:
@@ -33,10 +32,10 @@ def run_build(options: BuildOptions, console: Console) -> None:
     Raises:
         ValueError: an option that cannot work, or a store made with other ones.
     """
-    scorer = Scorer(options.reward)
+    scorer = Scorer(options)
     sources = [RolloutStore.open(path) for path in options.rollouts]
     total = count_queries(sources)
-    check_sources(sources, {"template": options.template, "reward": options.reward.fingerprint})
+    check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
     template = construction_prompt(options.prompt_file)
     teacher = FunctionActor(options.answers) if options.answers else None
     fingerprint = construction_fingerprint(options, sources, template, teacher)
@@ -97,7 +96,7 @@ def construction_fingerprint(
         "template": options.template,
         "max_model_len": options.max_model_len,
         "seed": options.seed,
-        "reward": options.reward.fingerprint,
+        "reward": options.reward_fingerprint,
         **answers,
     }
 

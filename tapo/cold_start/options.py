@@ -10,7 +10,8 @@ from typing_extensions import Self
 from tapo.config import SpliceOptions
 from tapo.data.options import CorrectOptions
 from tapo.generation.engine import Sampling
-from tapo.generation.options import EngineOptions, RewardOptions
+from tapo.generation.options import EngineOptions
+from tapo.generation.scoring import RewardOptions
 from tapo.options import AtLeastOne, Needs, Options
 
 

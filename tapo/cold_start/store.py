@@ -82,11 +82,6 @@ class ConstructionStore(PartStore[QueryConstructions]):
         plain = [row.model_dump(exclude={"attempts": {"__all__": IDS}}) for row in rows]
         return pa.Table.from_pylist(plain, schema=SCHEMA)
 
-    @staticmethod
-    def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
-        """See `PartStore`."""
-        yield from table.to_pylist()
-
 
 class StoredAttempts:
     """The attempts of a store, as `RecordReader` gives those of a run. Places are (query, attempt) numbers."""

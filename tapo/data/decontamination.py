@@ -42,16 +42,12 @@ class Decontaminator:
 
     Args:
         options: a problem of fewer tokens than `ngram` is one n-gram as a whole.
-        files: verl parquet files of evaluation problems, each of which may be there many times.
-
-    Raises:
-        ValueError: a file cannot be read.
+        files: verl parquet files of evaluation problems, each of which may be there many times; see `QueryFiles`.
     """
 
     def __init__(self, options: OverlapOptions | None = None, files: Sequence[Path] = ()):
         self._options = options or OverlapOptions()
-        self._problems: list[tuple[str, str]] = []
-        self._gram_counts: list[int] = []
+        self._problems: list[tuple[str, str, int]] = []  # index, question, and its distinct n-grams
         self._by_gram: dict[Gram, list[int]] = defaultdict(list)
         self._by_text: dict[Gram, int] = {}
         self._lengths: set[int] = set()
@@ -65,19 +61,14 @@ class Decontaminator:
         return len(self._problems)
 
     def add(self, index: str, question: str) -> None:
-        """Index one evaluation problem.
-
-        Raises:
-            ValueError: it has no words, so that nothing could ever match it.
-        """
+        """Index one evaluation problem; ValueError if it has no words, so that nothing could ever match it."""
         tokens = tuple(tokens_of(question))
         if not tokens:
             raise ValueError(f"evaluation problem {index}: question = {question!r} cannot work: needs words")
         length = min(self._options.ngram, len(tokens))
         grams = set(_grams(tokens, length))
         number = len(self._problems)
-        self._problems.append((index, question))
-        self._gram_counts.append(len(grams))
+        self._problems.append((index, question, len(grams)))
         self._lengths.add(length)
         self._by_text.setdefault(tokens, number)
         for gram in grams:
@@ -89,17 +80,17 @@ class Decontaminator:
             return None
         tokens = tuple(tokens_of(question))
         if tokens in self._by_text:
-            return self._match(self._by_text[tokens], "equal", 1.0)
+            return self._closest(self._by_text[tokens], "equal", 1.0)
         shared: Counter[int] = Counter()
         for length in self._lengths:
             for gram in self._by_gram.keys() & set(_grams(tokens, length)):
                 shared.update(self._by_gram[gram])
-        overlaps = [(count / self._gram_counts[number], -number) for number, count in shared.items()]
+        overlaps = [(count / self._problems[number][2], -number) for number, count in shared.items()]
         overlap, number = max(overlaps, default=(0.0, 0))
-        return self._match(-number, "ngram", overlap) if overlap >= self._options.overlap else None
+        return self._closest(-number, "ngram", overlap) if overlap >= self._options.overlap else None
 
-    def _match(self, number: int, kind: str, overlap: float) -> ClosestProblem:
-        index, question = self._problems[number]
+    def _closest(self, number: int, kind: str, overlap: float) -> ClosestProblem:
+        index, question, _ = self._problems[number]
         return ClosestProblem(index, kind, overlap, question)
 
 
@@ -118,20 +109,12 @@ def write_report(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def decontaminate(train: Path, index: Decontaminator, out: Path, report: Path) -> tuple[int, int]:
-    """Copy the rows of a verl parquet file that match no evaluation problem, and list those that do.
-
-    Returns:
-        Rows kept and rows dropped.
-
-    Raises:
-        ValueError: a file that cannot be read, or nothing is kept.
-        OSError: a full disk, for one; an earlier file is as it was.
-    """
+    """Copy the rows of a verl parquet file that match no evaluation problem, as `copy_queries` does, and list those
+    that do; return how many rows were kept and dropped."""
     records: list[dict[str, Any]] = []
 
     def keep(query: Query) -> bool:
-        match = index.match(query.question)
-        if match:
+        if match := index.match(query.question):
             records.append(match.record(query.index, query.question))
         return match is None
 

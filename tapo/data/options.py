@@ -1,5 +1,6 @@
 """The options of `tapo data`, and those that other commands share with it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,8 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
 from tapo.core.defaults import REWARD_THRESHOLD
-from tapo.data.instruction import BOXED_INSTRUCTION, instruction_of
-from tapo.data.known_datasets import known_dataset
+from tapo.data.text import BOXED_INSTRUCTION, instruction_of
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, Options
 
 
@@ -43,6 +43,27 @@ class CorrectOptions(Options):
 
     reward_threshold: Annotated[float, typer.Option("--reward-threshold", "--threshold")] = REWARD_THRESHOLD
     """A response is correct iff its score is greater."""
+
+
+@dataclass(frozen=True)
+class KnownDataset:
+    """A dataset that the paper trains or evaluates on, as it is on the Hugging Face hub: its columns are `problem` and
+    `answer`, its split there is `train`."""
+
+    hub_id: str | None
+    """None where the user has to name a source."""
+    split: str | None = "test"
+    """What `extra_info.split` says; None where it is the split that is loaded."""
+
+
+KNOWN_DATASETS = {
+    "deepscaler": KnownDataset("agentica-org/DeepScaleR-Preview-Dataset", split="train"),
+    "aime2024": KnownDataset("HuggingFaceH4/aime_2024"),
+    "aime2025": KnownDataset("MathArena/aime_2025"),
+    "hmmt_feb_2025": KnownDataset("MathArena/hmmt_feb_2025"),
+    "custom": KnownDataset(None, split=None),
+}
+"""By the name that becomes `data_source`."""
 
 
 class PrepareOptions(OverlapOptions):
@@ -80,19 +101,19 @@ class PrepareOptions(OverlapOptions):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
-        known = known_dataset(values.get("name"))
-        return {"source": known.hub_id, "data_source": values.get("name")} | values
-
-    @model_validator(mode="after")
-    def _require_source(self) -> Self:
-        if not self.source:
-            raise ConfigError("--source", self.source, "a custom dataset needs a file, a dataset folder or a hub id")
-        return self
+        name = values.get("name")
+        if name not in KNOWN_DATASETS:
+            raise ValueError(f"name = {name!r} cannot work: allowed are {', '.join(KNOWN_DATASETS)}")
+        values = {"source": KNOWN_DATASETS[name].hub_id, "data_source": name} | values
+        if not values["source"]:
+            allowed = "a custom dataset needs a file, a dataset folder or a hub id"
+            raise ConfigError("--source", values["source"], allowed)
+        return values
 
     @property
     def split_name(self) -> str:
         """For `extra_info.split`: a known dataset's part in a run, whatever the hub calls its only split."""
-        return known_dataset(self.name).split or self.split
+        return KNOWN_DATASETS[self.name].split or self.split
 
 
 class DecontaminateOptions(OverlapOptions):

@@ -33,36 +33,27 @@ class PassRate:
 
     @property
     def value(self) -> Fraction:
-        """Exact."""
+        """Exact: whether 0.1 * 10 is 1 is a matter of rounding."""
         return Fraction(self.correct, self.samples)
 
-    def within(self, band: Band) -> bool:
-        """Whether the query is kept; compared as fractions, since 0.1 * 10 is a matter of rounding."""
-        return Fraction(str(band.low)) <= self.value <= Fraction(str(band.high))
+    def fate(self, band: Band) -> str:
+        """`kept`, `too_hard` or `too_easy`."""
+        if self.value < Fraction(str(band.low)):
+            return "too_hard"
+        return "too_easy" if self.value > Fraction(str(band.high)) else "kept"
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """What is known of a query that has rollouts."""
-
-    rate: PassRate
-    truth: str
-    prompt: Sequence[Mapping[str, str]]
-
-
-def read_pass_rates(store: RolloutStore, reward_threshold: float = REWARD_THRESHOLD) -> dict[str, Sampled]:
-    """The queries of a store by their index; reads no responses. A response is correct iff its score is greater.
-
-    Raises:
-        ValueError: the store is empty, or a part of it is damaged.
-    """
-    rates = {}
+def read_pass_rates(store: RolloutStore, reward_threshold: float = REWARD_THRESHOLD) -> dict[str, dict[str, Any]]:
+    """`rate`, `prompt` and `ground_truth` of a store's queries by their index; reads no responses. A response is
+    correct iff its score is greater. ValueError if the store is empty, or a part of it is damaged."""
+    queries = {}
     for row in store.iter_columns(["index", "prompt", "ground_truth", "scores"]):
-        correct = sum(score > reward_threshold for score in row["scores"])
-        rates[row["index"]] = Sampled(PassRate(correct, len(row["scores"])), row["ground_truth"], row["prompt"])
-    if not rates:
+        scores = row.pop("scores")
+        rate = PassRate(sum(score > reward_threshold for score in scores), len(scores))
+        queries[row["index"]] = row | {"rate": rate}
+    if not queries:
         raise ValueError(f"{store.folder} holds no rollouts yet")
-    return rates
+    return queries
 
 
 def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles) -> dict[str, Any]:
@@ -76,19 +67,28 @@ def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles
     Raises:
         ValueError: rollouts of queries that `data` does not have or gives another prompt or answer, queries without
             rollouts (unless `allow_missing`), or nothing is kept.
-        OSError: a full disk, for one; an earlier file is as it was.
     """
-    rates = read_pass_rates(store, options.reward_threshold)
-    unused: set[str] = set(rates)
+    sampled = read_pass_rates(store, options.reward_threshold)
+    unused: set[str] = set(sampled)
     missing: set[str] = set()
 
     def keep(query: Query) -> bool:
-        if query.index not in rates:
+        if query.index not in sampled:
             missing.add(query.index)
             return False
-        _check_same(query, rates[query.index], f"in {data}", f"in {store.folder}")
+        row = sampled[query.index]
+        if row["ground_truth"] != query.truth_text:
+            raise ValueError(
+                f"query {query.index}: ground truth {query.truth_text!r} in {data}, {row['ground_truth']!r} in "
+                f"{store.folder}: its rollouts were scored against another answer and need to be sampled again"
+            )
+        if row["prompt"] != query.prompt:
+            raise ValueError(
+                f"query {query.index}: another prompt in {data} than in {store.folder}: its rollouts need to be "
+                "sampled again"
+            )
         unused.discard(query.index)
-        return rates[query.index].rate.within(options)
+        return row["rate"].fate(options) == "kept"
 
     def check() -> None:
         if unused:
@@ -101,72 +101,46 @@ def filter_queries(options: FilterOptions, store: RolloutStore, data: QueryFiles
                 "with --allow-missing"
             )
 
-    before = report_of_rates({index: sampled.rate for index, sampled in rates.items()}, options)
-    if not before["kept"]:
-        counts = f"{before['too_hard']} are too hard and {before['too_easy']} too easy"
+    report = report_of_rates([row["rate"] for row in sampled.values()], options)
+    if not report["kept"]:
+        counts = f"{report['too_hard']} are too hard and {report['too_easy']} too easy"
         raise ValueError(f"no query has a pass rate in [{options.low}, {options.high}]: {counts}; nothing was written")
     rows = copy_queries(data, options.out, keep, check)
-    report = before | {"queries": len(rates) + len(missing), "missing": len(missing)}
+    report |= {"queries": len(sampled) + len(missing), "missing": len(missing)}
     report |= {"rows": rows, "unusable": dict(data.unusable)}
-    write_text_atomically(
-        options.out.with_name(f"{options.out.name}.pass_rates.json"), json.dumps(report, indent=1) + "\n"
-    )
+    path = options.out.with_name(f"{options.out.name}.pass_rates.json")
+    write_text_atomically(path, json.dumps(report, indent=1) + "\n")
     return report
 
 
-def _check_same(query: Query, sampled: Sampled, here: str, there: str) -> None:
-    if sampled.truth != query.truth_text:
-        raise ValueError(
-            f"query {query.index}: ground truth {query.truth_text!r} {here}, {sampled.truth!r} {there}: its rollouts "
-            "were scored against another answer and need to be sampled again"
-        )
-    if list(sampled.prompt) != query.prompt:
-        raise ValueError(
-            f"query {query.index}: another prompt {here} than {there}: its rollouts need to be sampled again"
-        )
-
-
-def report_of_rates(rates: Mapping[str, PassRate], band: Band) -> dict[str, Any]:
+def report_of_rates(rates: Sequence[PassRate], band: Band) -> dict[str, Any]:
     """Counts by fate and by pass rate."""
-    counts = Counter(rates.values())
+    fates = Counter(rate.fate(band) for rate in rates)
     histogram = [
-        {"correct": rate.correct, "samples": rate.samples, "queries": count, "kept": rate.within(band)}
-        for rate, count in sorted(counts.items(), key=lambda item: (item[0].value, item[0].samples))
+        {"correct": rate.correct, "samples": rate.samples, "queries": count, "kept": rate.fate(band) == "kept"}
+        for rate, count in sorted(Counter(rates).items(), key=lambda item: (item[0].value, item[0].samples))
     ]
-    low = Fraction(str(band.low))
-    dropped = {rate: count for rate, count in counts.items() if not rate.within(band)}
-    too_hard = sum(count for rate, count in dropped.items() if rate.value < low)
-    return {
-        "queries": len(rates),
-        "kept": len(rates) - sum(dropped.values()),
-        "too_hard": too_hard,
-        "too_easy": sum(dropped.values()) - too_hard,
-        "missing": 0,
-        "histogram": histogram,
-    }
+    counts = {fate: fates[fate] for fate in ("kept", "too_hard", "too_easy", "missing")}
+    return {"queries": len(rates), **counts, "histogram": histogram}
 
 
 def histogram_table(report: Mapping[str, Any]) -> Table:
     """One bar for each number of correct responses, or for each tenth where queries have different or many samples."""
     rows = report["histogram"]
-    samples = {row["samples"] for row in rows}
-    per_count = len(samples) == 1 and max(samples) < MOST_BARS
-    queries: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    labels = [f"{n}/{max(samples)}" for n in range(max(samples) + 1)] if per_count else [_tenth(n) for n in range(10)]
+    samples = max(row["samples"] for row in rows)
+    per_count = samples < MOST_BARS and all(row["samples"] == samples for row in rows)
+    queries: Counter[int] = Counter()
+    kept: Counter[int] = Counter()
     for row in rows:
-        position = row["correct"] if per_count else min(9, 10 * row["correct"] // row["samples"])
-        queries[labels[position]] += row["queries"]
-        kept[labels[position]] += row["queries"] * row["kept"]
+        bar = row["correct"] if per_count else min(9, 10 * row["correct"] // row["samples"])
+        queries[bar] += row["queries"]
+        kept[bar] += row["queries"] * row["kept"]
     table = Table("pass rate", "queries", "kept", "", title="Pass rates")
-    for label in labels:
-        bar = Bar(max(queries.values()), 0, queries[label], width=40, color="green" if kept[label] else "red")
-        table.add_row(label, str(queries[label]), str(kept[label]), bar)
+    for bar in range(samples + 1 if per_count else 10):
+        label = f"{bar}/{samples}" if per_count else f"{bar / 10:.1f} to {(bar + 1) / 10:.1f}"
+        drawn = Bar(max(queries.values()), 0, queries[bar], width=40, color="green" if kept[bar] else "red")
+        table.add_row(label, str(queries[bar]), str(kept[bar]), drawn)
     return table
-
-
-def _tenth(number: int) -> str:
-    return f"{number / 10:.1f} to {(number + 1) / 10:.1f}"
 
 
 def run_filter(options: FilterOptions, console: Console) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ def iter_problems(source: str, *, split: str, subset: str | None = None) -> Iter
     """
     path = Path(source).expanduser()
     if path.is_file():
-        return _reader(path)(path)
+        if path.suffix not in READERS:
+            raise ValueError(f"source = {source!r} cannot work: needs a file that ends in {', '.join(READERS)}")
+        return READERS[path.suffix](path)
     if path.suffix in READERS or (path.is_absolute() and not path.exists()):
         raise ValueError(f"source = {source!r} cannot work: there is no such file")
     return _iter_dataset(source, split, subset)
@@ -42,31 +44,6 @@ def fingerprint_of_source(source: str) -> Any:
     return fingerprint_of_file(path) if path.is_file() else source
 
 
-def require_columns(row: Problem, columns: Sequence[str], source: str) -> None:
-    """Check a first row.
-
-    Raises:
-        ValueError: a column is not there.
-    """
-    for name in columns:
-        if name not in row and {"prompt", "reward_model"} <= row.keys():
-            raise ValueError(
-                f"{source} has no column {name!r}, but is a verl parquet file: there is nothing to prepare, "
-                "`tapo rollout` takes it as it is (PARQUET of run_scripts/cold_start.sh)"
-            )
-        if name not in row:
-            raise ValueError(
-                f"{source} has no column {name!r}: its columns are {', '.join(map(str, row))}; name yours with "
-                "--question-column, --answer-column or --index-column"
-            )
-
-
-def _reader(path: Path) -> Any:
-    if path.suffix not in READERS:
-        raise ValueError(f"source = {str(path)!r} cannot work: needs a file that ends in {', '.join(READERS)}")
-    return READERS[path.suffix]
-
-
 def _iter_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of a UTF-8 file, with or without a byte-order mark."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -79,7 +56,8 @@ def _iter_lines(path: Path) -> Iterator[tuple[int, str]]:
 def _iter_json_lines(path: Path) -> Iterator[Problem]:
     for number, line in _iter_lines(path):
         if line.strip():
-            yield _as_row(_parse(line, f"{path}, line {number}"), f"{path}, line {number}")
+            where = f"{path}, line {number}"
+            yield _as_row(_parse(line, where), where)
 
 
 def _iter_json(path: Path) -> Iterator[Problem]:

@@ -7,19 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tapo.data.instruction import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.data.options import ColumnOptions
-from tapo.data.query import MEDIA, Query, UnusableRow, check_sampling, query_of
+from tapo.data.query import AGENT, MEDIA, NO_JSON, Query, UnusableRow, query_of
+from tapo.data.text import BOXED_INSTRUCTION, METADATA_KEY
 from tapo.files.atomic import atomic_path
 from tapo.files.fingerprint import fingerprint_of_file
 
 BATCH_ROWS = 1024
 MEDIA_COLUMNS = ("images", "videos", "audios")
-OPTIONAL_COLUMNS = ("extra_info", "agent_name")
+OTHER_COLUMNS = ("extra_info", "agent_name", *MEDIA_COLUMNS)
+"""That need not be there."""
 
 
 class QueryFiles:
@@ -46,31 +48,25 @@ class QueryFiles:
     ):
         self.paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
         self._named, self._strict = columns or ColumnOptions(), strict
-        self._start()
+        self._columns = (self._named.reward_fn_key, self._named.prompt_key, "reward_model", *OTHER_COLUMNS)
+        self.rows = self.repeated = 0
+        self.unusable: Counter[str] = Counter()
+        self._contents: dict[str, bytes] = {}
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
     def __iter__(self) -> Iterator[Query]:
-        """Each query once; with `strict` each row.
-
-        Raises:
-            ValueError: a file is no parquet, is empty or lacks a column, or no row is usable.
-        """
-        self._start()
-        for path in self.paths:
-            with self.open(path) as file:
-                wanted = [name for name in self._columns if name in file.schema_arrow.names]
-                for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
-                    for query in self.queries_of(batch, _instruction(file)):
-                        if query is None:
-                            continue
-                        if query.index in self._seen and not self._strict:
-                            self.repeated += 1
-                        else:
-                            self._seen.add(query.index)
-                            yield query
-        if not self._seen:
+        """Each query once, with `strict` each row; ValueError as `open_parquet`, or if no row is usable."""
+        seen: set[str] = set()
+        for _, queries in self.batches(self._columns):
+            for query in filter(None, queries):
+                if query.index in seen and not self._strict:
+                    self.repeated += 1
+                else:
+                    seen.add(query.index)
+                    yield query
+        if not seen:
             raise ValueError(f"{self} has no usable query: {self.reasons()}")
 
     def fingerprint(self) -> Any:
@@ -85,17 +81,21 @@ class QueryFiles:
         """Counts of unusable rows in words; empty if there is none."""
         return ", ".join(f"{reason} ({count} rows)" for reason, count in self.unusable.most_common())
 
-    @contextlib.contextmanager
-    def open(self, path: Path) -> Iterator[pq.ParquetFile]:
-        """One of the files; see `open_parquet`."""
-        with open_parquet(path, self._columns[:3]) as file:
-            yield file
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[pa.RecordBatch, Iterator[Query | None]]]:
+        """The rows in batches, of all columns or those of these that are there, each with its rows' queries, named as
+        in every pass; None where a row is unusable, which is counted."""
+        self.rows = self.repeated = 0
+        self.unusable.clear()
+        self._contents.clear()
+        for path in self.paths:
+            with open_parquet(path, self._columns[:3]) as file:
+                instruction = (file.schema_arrow.metadata or {}).get(METADATA_KEY, BOXED_INSTRUCTION.encode()).decode()
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                    yield batch, self._queries(batch, instruction)
 
-    def queries_of(self, batch: pa.RecordBatch, instruction: str) -> Iterator[Query | None]:
-        """For each row of a batch its query, named as in every pass; None where it is unusable, which is counted."""
+    def _queries(self, batch: pa.RecordBatch, instruction: str) -> Iterator[Query | None]:
         wanted = [name for name in self._columns if name in batch.schema.names and name not in MEDIA_COLUMNS]
-        media = _media(batch)
-        for row, has_media in zip(batch.select(wanted).to_pylist(), media, strict=True):
+        for row, has_media in zip(batch.select(wanted).to_pylist(), _media(batch), strict=True):
             self.rows += 1
             try:
                 yield self._query(row, has_media, instruction)
@@ -111,21 +111,15 @@ class QueryFiles:
             return query
         if has_media:
             raise UnusableRow(MEDIA)
-        check_sampling(query, row)
-        content = query.content
+        if row.get("agent_name") not in (None, "", "single_turn_agent"):
+            raise UnusableRow(AGENT)
+        try:
+            content = query.content
+        except (TypeError, ValueError) as error:
+            raise UnusableRow(NO_JSON) from error
         if self._contents.setdefault(query.index, content) == content:
             return query
         return replace(query, index=f"{query.index}/{content.hex()[:16]}")
-
-    def _start(self) -> None:
-        self.rows = self.repeated = 0
-        self.unusable: Counter[str] = Counter()
-        self._seen: set[str] = set()
-        self._contents: dict[str, bytes] = {}
-
-    @property
-    def _columns(self) -> tuple[str, ...]:
-        return (self._named.reward_fn_key, self._named.prompt_key, "reward_model", *OPTIONAL_COLUMNS, *MEDIA_COLUMNS)
 
 
 def copy_queries(
@@ -142,18 +136,13 @@ def copy_queries(
             then.
         OSError: a full disk, for one; an earlier file is as it was.
     """
-    files._start()
-    schema = _common_schema(files)
-    kept = 0
+    schema, kept = _common_schema(files), 0
     with atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for path in files.paths:
-            with files.open(path) as file:
-                for batch in file.iter_batches(BATCH_ROWS):
-                    queries = files.queries_of(batch, _instruction(file))
-                    mask = [query is not None and keep(query) for query in queries]
-                    kept += sum(mask)
-                    rows = [schema.empty_table(), pa.Table.from_batches([batch.filter(pa.array(mask))])]
-                    writer.write_table(pa.concat_tables(rows, promote_options="default"))
+        for batch, queries in files.batches():
+            mask = [query is not None and keep(query) for query in queries]
+            kept += sum(mask)
+            rows = [schema.empty_table(), pa.Table.from_batches([batch.filter(pa.array(mask))])]
+            writer.write_table(pa.concat_tables(rows, promote_options="default"))
         check()
         if kept == 0:
             raise ValueError(f"none of the {files.rows} rows of {files} is left; nothing was written")
@@ -164,7 +153,7 @@ def _common_schema(files: QueryFiles) -> pa.Schema:
     """The schema of all files, as verl concatenates them: a column may be missing, its type may not differ."""
     schemas = []
     for path in files.paths:
-        with files.open(path) as file:
+        with open_parquet(path, files._columns[:3]) as file:
             schemas.append(file.schema_arrow)
     if all(schema.equals(schemas[0]) for schema in schemas):
         return schemas[0]
@@ -182,30 +171,18 @@ def some(indices: Sequence[str], most: int = 3) -> str:
 
 def _media(batch: pa.RecordBatch) -> list[bool]:
     """Whether each row holds images, videos or audio; their bytes are not looked at."""
-    found = [False] * batch.num_rows
-    for name in MEDIA_COLUMNS:
-        if name not in batch.schema.names:
-            continue
-        column = batch.column(name)
+    found = np.zeros(batch.num_rows, bool)
+    for column in (batch.column(name) for name in MEDIA_COLUMNS if name in batch.schema.names):
         present = column.is_valid()
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             present = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
-        found = [before or here for before, here in zip(found, present.to_pylist(), strict=True)]
-    return found
-
-
-def _instruction(file: pq.ParquetFile) -> str:
-    text = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
-    return BOXED_INSTRUCTION if text is None else text.decode()
+        found |= present.to_numpy(zero_copy_only=False)
+    return found.tolist()
 
 
 @contextlib.contextmanager
 def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
-    """A parquet file with at least one row and these columns.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """A parquet file with at least one row and these columns; ValueError if it is none."""
     path = require_file(path)
     if path.suffix in (".json", ".jsonl"):
         raise ValueError(
@@ -227,11 +204,7 @@ def open_parquet(path: str | Path, columns: Sequence[str]) -> Iterator[pq.Parque
 
 
 def require_file(path: str | Path) -> Path:
-    """The path of a file that is there.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The path of a file; ValueError if it is not there."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"{path} cannot be read: there is no such file")

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tapo.data.instruction import BOXED_INSTRUCTION, question_of
 from tapo.data.options import ColumnOptions
-from tapo.data.text import canonical_text
+from tapo.data.text import BOXED_INSTRUCTION, canonical_text, question_of
 
 NO_MESSAGES = "prompt is no list of chat messages"
 NO_USER = "prompt without a user's text"
@@ -20,11 +19,9 @@ MEDIA = "images, videos or audio"
 AGENT = "agent_name is not single_turn_agent"
 NO_JSON = "reward_model or extra_info that JSON cannot hold"
 
-SINGLE_TURN = "single_turn_agent"
-
 
 class UnusableRow(ValueError):
-    """A row that nothing can be sampled for; the message is the reason, one of the above."""
+    """A row that nothing can be sampled for, or made a query of; the message is the reason, one of a few."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,8 @@ class Query:
     """One query of a verl dataset."""
 
     index: str
-    """Stable id: see `index_of`."""
+    """Stable id: `extra_info.index` where it is text, `SOURCE/NUMBER` where it is a number, and `stable_index` where
+    there is none."""
     data_source: str
     prompt: list[dict[str, str]]
     """Chat messages: `role` and `content`."""
@@ -40,18 +38,14 @@ class Query:
     """Of any type that JSON can hold, as the reward is given it."""
     extra_info: Mapping[str, Any] = field(default_factory=dict)
     """As the reward is given it."""
-    instruction: str = BOXED_INSTRUCTION
-    """What follows the question in the prompts of this file."""
-
-    @property
-    def question(self) -> str:
-        """The user's text without the shared instruction."""
-        return question_of(self.prompt, self.instruction)
+    question: str = ""
+    """The user's text without the instruction that the prompts of its file share."""
 
     @property
     def truth_text(self) -> str:
         """The ground truth where it is text, and as JSON where it is not."""
-        return text_of(self.ground_truth)
+        truth = self.ground_truth
+        return truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False)
 
     @property
     def reward_inputs(self) -> str:
@@ -64,15 +58,16 @@ class Query:
         return self.ground_truth not in (None, "")
 
     @property
+    def scoring(self) -> dict[str, Any]:
+        """Arguments of `Scorer.judge` for a response to this query, all but the response."""
+        keys = ("data_source", "ground_truth", "index", "extra_info")
+        return {key: getattr(self, key) for key in keys}
+
+    @property
     def content(self) -> bytes:
         """A digest of all that rollouts and their scores depend on."""
         text = json.dumps([self.data_source, self.prompt, self.reward_inputs], ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def text_of(ground_truth: Any) -> str:
-    """See `Query.truth_text`."""
-    return ground_truth if isinstance(ground_truth, str) else json.dumps(ground_truth, ensure_ascii=False)
 
 
 def stable_index(data_source: str, question: str) -> str:
@@ -80,21 +75,8 @@ def stable_index(data_source: str, question: str) -> str:
     return f"{data_source}/{hashlib.sha256(canonical_text(question).encode()).hexdigest()[:16]}"
 
 
-def index_of(extra_info: Mapping[str, Any], data_source: str, question: str) -> str:
-    """The id of a row: `extra_info.index` where it is text, `SOURCE/NUMBER` where it is a number, and
-    `stable_index` where there is none."""
-    index = extra_info.get("index")
-    if index is None or index == "":
-        return stable_index(data_source, question)
-    return index if isinstance(index, str) else f"{data_source}/{index}"
-
-
 def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = BOXED_INSTRUCTION) -> Query:
-    """A row, as plain Python values, as a query.
-
-    Raises:
-        UnusableRow: it is none.
-    """
+    """A row, as plain Python values, as a query; `UnusableRow` if it is none."""
     prompt = _messages(row[columns.prompt_key])
     source, reward_model = row[columns.reward_fn_key], row["reward_model"]
     if source is None:
@@ -106,22 +88,12 @@ def query_of(row: Mapping[str, Any], columns: ColumnOptions, instruction: str = 
     except ValueError as error:
         raise UnusableRow(NO_USER) from error
     extra_info = row.get("extra_info") or {}
-    index = index_of(extra_info, str(source), question)
-    return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, instruction)
-
-
-def check_sampling(query: Query, row: Mapping[str, Any]) -> None:
-    """Whether one text-only turn, sampled outside of a run, is what the run would sample.
-
-    Raises:
-        UnusableRow: it is not.
-    """
-    if row.get("agent_name") not in (None, "", SINGLE_TURN):
-        raise UnusableRow(AGENT)
-    try:
-        query.reward_inputs  # noqa: B018
-    except (TypeError, ValueError) as error:
-        raise UnusableRow(NO_JSON) from error
+    index = extra_info.get("index")
+    if index is None or index == "":
+        index = stable_index(str(source), question)
+    elif not isinstance(index, str):
+        index = f"{source}/{index}"
+    return Query(index, str(source), prompt, reward_model["ground_truth"], extra_info, question)
 
 
 def _messages(prompt: Any) -> list[dict[str, str]]:

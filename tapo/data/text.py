@@ -1,7 +1,18 @@
-"""Problems as tokens, so that two copies of one agree however they were typeset."""
+"""Problems as text: the prompt that asks one, and tokens that agree in two copies however they were typeset.
+
+A prompt is the question and one instruction, in one user message: no system prompt, and nothing about thinking, which
+is the chat template's matter (`data.apply_chat_template_kwargs.enable_thinking=false`).
+"""
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
+"""Follows the question on a line of its own, in training and evaluation alike, unless another one is chosen."""
+METADATA_KEY = b"tapo.instruction"
+"""Where a parquet file keeps an instruction other than `BOXED_INSTRUCTION`."""
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 
@@ -51,3 +62,22 @@ def tokens_of(text: str) -> list[str]:
 def canonical_text(text: str) -> str:
     """The tokens in one line: equal for two copies of one problem."""
     return " ".join(tokens_of(text))
+
+
+def instruction_of(text: str) -> str:
+    """An instruction as the command line gives it; `none` is the empty one."""
+    return "" if text.strip() == "none" else text.strip()
+
+
+def prompt_of(question: str, instruction: str = BOXED_INSTRUCTION) -> list[dict[str, str]]:
+    """The chat messages that ask a question; with the empty instruction, the question alone."""
+    return [{"role": "user", "content": f"{question}\n{instruction}" if instruction else question}]
+
+
+def question_of(prompt: Sequence[Mapping[str, Any]], instruction: str = BOXED_INSTRUCTION) -> str:
+    """The text of a prompt's last user message, without the instruction; ValueError if the prompt is no list of
+    messages, or none of them is a user's text."""
+    for message in reversed(prompt if isinstance(prompt, Sequence) else []):
+        if isinstance(message, Mapping) and message.get("role") == "user" and isinstance(message.get("content"), str):
+            return message["content"].rstrip().removesuffix(instruction).strip()
+    raise ValueError(f"prompt = {prompt!r} cannot work: needs chat messages, one of them the user's text")

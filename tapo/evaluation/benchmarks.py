@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.files.fingerprint import sha256_of_file
+from tapo.files.fingerprint import fingerprint_of_file
 from tapo.options import ConfigError
 
 _COLUMNS = {"data_source", "prompt", "reward_model"}
@@ -66,4 +66,5 @@ def _read_benchmark(entry: str) -> Benchmark:
     sources = sorted(map(str, pyarrow.compute.unique(column).to_pylist()))
     if len(sources) != 1:
         raise ConfigError("--data", entry, f"needs rows of one data source, so one file a benchmark; got {sources}")
-    return Benchmark(name, file, sources[0], len(column), sha256_of_file(file))
+    digest = fingerprint_of_file(file).removeprefix("sha256:")
+    return Benchmark(name, file, sources[0], len(column), digest)

@@ -18,25 +18,12 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def fingerprint_of_file(path: str | Path) -> str:
-    """`sha256:...` over the content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return f"sha256:{sha256_of_file(path)}"
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """Hexadecimal digest of the content, read in parts.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """`sha256:...` over the content; OSError if it cannot be read."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(MIB):
             digest.update(block)
-    return digest.hexdigest()
+    return f"sha256:{digest.hexdigest()}"
 
 
 def fingerprint_of_model(path_or_name: str | Path) -> str:
@@ -74,11 +61,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def as_json(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping as it comes back from a JSON file.
-
-    Raises:
-        ValueError: something in it has no place in JSON.
-    """
+    """The mapping as it comes back from a JSON file; ValueError if something in it has no place there."""
     try:
         return json.loads(json.dumps(fingerprint))
     except (TypeError, ValueError) as error:

@@ -76,11 +76,8 @@ def read_at(line: Line) -> dict[str, Any]:
 
 
 def parse(text: bytes) -> Any:
-    """A JSON value, `NaN` and infinities among them, which verl writes and only the standard library reads.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A JSON value, `NaN` and infinities among them, which verl writes and only the standard library reads; ValueError
+    if it is none."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -19,17 +19,13 @@ def marker_of(output: Path) -> Path:
 
 
 def is_complete(output: Path, fingerprint: Mapping[str, Any], console: Console) -> bool:
-    """Whether `output` was finished from these inputs and options; says why where it was finished from others.
-
-    Raises:
-        ValueError: the marker is no JSON.
-    """
+    """Whether `output` was finished from these inputs and options; says why where it was finished from others. A
+    marker that is no JSON is a ValueError, here and in `report_of`."""
     if not marker_of(output).exists() or not output.exists():
         return False
     before = _read(output)
     changed = differences(before["fingerprint"], as_json(fingerprint))
-    if before["bytes"] != _size(output):
-        changed.append(f"bytes = {before['bytes']} then, {_size(output)} now")
+    changed += differences({"bytes": before["bytes"]}, {"bytes": _size(output)})
     if changed:
         console.print(f"{output} is made again: {'; '.join(changed)}", markup=False, highlight=False, soft_wrap=True)
     return not changed
@@ -51,11 +47,7 @@ def stage(output: Path, fingerprint: Mapping[str, Any]) -> Iterator[dict[str, An
 
 
 def report_of(output: Path) -> dict[str, Any]:
-    """What the stage that finished `output` reported.
-
-    Raises:
-        ValueError: the marker is no JSON.
-    """
+    """What the stage that finished `output` reported."""
     return _read(output)["report"]
 
 

@@ -11,9 +11,9 @@ its name, so a killed process loses the part that it was writing and nothing els
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TextIO, TypeVar
+from typing import Any, ClassVar, Generic, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +25,8 @@ from tapo.files.fingerprint import as_json, differences
 
 FORMAT = 1
 ROW_GROUP_BYTES = 32 << 20
-"""Texts and ids of one row group, which is what a reader holds in memory."""
+"""Texts and ids of one row group, about, which is what a reader holds in memory."""
+WRITING = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
 
 
 class StoreMismatch(ValueError):
@@ -44,22 +45,14 @@ class DamagedPart(ValueError):
             f"{path} is damaged ({reason}). Delete it, or let `tapo data repair` move it aside, and the queries in it "
             "are made again."
         )
-        self.path = path
 
 
-class StoredRow(Protocol):
-    """What a store asks of its rows."""
-
-    @property
-    def index(self) -> str:
-        """The query, unique in a store."""
-
-
-RowT = TypeVar("RowT", bound=StoredRow)
+RowT = TypeVar("RowT", bound=Any)
 
 
 class PartStore(Generic[RowT]):
-    """A folder of rows, one a query. Made by `open_for_append` or `open`; subclasses say what a row is."""
+    """A folder of rows, one a query, which `index` names. Made by `open_for_append` or `open`; subclasses say what a
+    row is."""
 
     what: ClassVar[str]
     """What the rows are, in messages."""
@@ -75,15 +68,15 @@ class PartStore(Generic[RowT]):
         raise NotImplementedError
 
     @staticmethod
-    def from_table(table: pa.Table) -> Iterator[dict[str, Any]]:
+    def from_table(table: pa.Table) -> Iterable[dict[str, Any]]:
         """Each row of a table with some of the columns, as plain Python values."""
-        raise NotImplementedError
+        return table.to_pylist()
 
-    def __init__(self, folder: Path, fingerprint: dict[str, Any]):
-        self.folder = folder
-        self.fingerprint = fingerprint
-        self._done: set[str] = set()
-        self._seen: set[Path] = set()
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).expanduser()
+        self._manifest = self.folder / "manifest.json"
+        self.fingerprint: dict[str, Any] = {}
+        self._indices: dict[Path, set[str]] = {}  # of the parts that were read or written
         self._lock_file: TextIO | None = None
 
     @classmethod
@@ -99,15 +92,14 @@ class PartStore(Generic[RowT]):
             StoreBusy: another process writes it.
             ValueError: the folder holds something else, or its manifest is damaged.
         """
-        store, now = cls(Path(folder).expanduser(), {}), as_json(fingerprint)
+        store, now = cls(folder), as_json(fingerprint)
         store.folder.mkdir(parents=True, exist_ok=True)
         store._lock()
         for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
             leftover.unlink()
         if not store._manifest.exists() and not store._parts():
-            write_text_atomically(
-                store._manifest, json.dumps({"format": FORMAT, "rows": cls.what, "fingerprint": now}, indent=1)
-            )
+            manifest = {"format": FORMAT, "rows": cls.what, "fingerprint": now}
+            write_text_atomically(store._manifest, json.dumps(manifest, indent=1))
         store.fingerprint = store._read_fingerprint()
         if changed := differences(store.fingerprint, now):
             raise StoreMismatch(
@@ -118,30 +110,20 @@ class PartStore(Generic[RowT]):
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open to read.
-
-        Raises:
-            ValueError: the folder is no store, or its manifest is damaged.
-        """
-        store = cls(Path(folder).expanduser(), {})
+        """Open to read; ValueError if the folder is no store, or its manifest is damaged."""
+        store = cls(folder)
         store.fingerprint = store._read_fingerprint()
         return store
 
     def done(self) -> set[str]:
-        """The indices that are there; reads that column alone, of parts that are new since the last call.
-
-        Raises:
-            DamagedPart: a part cannot be read.
-        """
+        """The indices that are there; reads that column alone, of parts that are new since the last call. `DamagedPart`
+        if one cannot be read."""
         parts = self._parts()
-        if self._seen - set(parts):
-            self._done, self._seen = set(), set()
         for path in parts:
-            if path not in self._seen:
-                for table in self._tables(path, ["index"]):
-                    self._done.update(table.column("index").to_pylist())
-                self._seen.add(path)
-        return set(self._done)
+            if path not in self._indices:
+                tables = list(self._tables(path, ["index"]))
+                self._indices[path] = {index for table in tables for index in table.column("index").to_pylist()}
+        return set().union(*(self._indices[path] for path in parts))
 
     def append(self, rows: Sequence[RowT]) -> None:
         """Write the rows as one new part, which is on the disk when this returns.
@@ -154,32 +136,26 @@ class PartStore(Generic[RowT]):
         if not rows:
             return
         taken = self.done()
-        for row in rows:
-            if row.index in taken:
-                raise ValueError(f"index = {row.index!r} is in {self.folder} already: needs queries not in done()")
-            taken.add(row.index)
-        number = 1 + max((_number(path) for path in self.folder.glob("part-*")), default=-1)
+        for index in (row.index for row in rows):
+            if index in taken:
+                raise ValueError(f"index = {index!r} is in {self.folder} already: needs queries not in done()")
+            taken.add(index)
+        number = 1 + max(map(_number, self.folder.glob("part-*")), default=-1)
         path = self.folder / f"part-{number:05d}.parquet"
-        with atomic_path(path) as temporary:
-            self._write(temporary, rows)
-        self._done, self._seen = taken, self._seen | {path}
+        table = self.to_table(rows)
+        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
+        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, self.schema, **WRITING) as writer:
+            writer.write_table(table, row_group_size=group)
+        self._indices[path] = {row.index for row in rows}
 
     def __iter__(self) -> Iterator[RowT]:
-        """Every query in the order of writing; holds one row group at a time.
-
-        Raises:
-            DamagedPart: a part cannot be read.
-        """
+        """Every query in the order of writing, see `iter_columns`; holds one row group at a time."""
         for row in self.iter_columns(self.schema.names):
             yield self.row(**row)
 
     def iter_columns(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Every query in the order of writing, of which only these columns are read.
-
-        Raises:
-            ValueError: an unknown column.
-            DamagedPart: a part cannot be read.
-        """
+        """Every query in the order of writing, of which only these columns are read; ValueError for an unknown one,
+        `DamagedPart` for a part that cannot be read."""
         for name in columns:
             if name not in self.schema.names:
                 raise ValueError(f"column = {name!r} cannot work: known are {', '.join(self.schema.names)}")
@@ -189,18 +165,12 @@ class PartStore(Generic[RowT]):
 
     def content_fingerprint(self) -> str:
         """Changes whenever a part comes or goes: names and sizes of the parts, and the store's own fingerprint."""
-        facts = [self.fingerprint, *([path.name, path.stat().st_size] for path in self._parts())]
+        facts = [self.fingerprint, *((path.name, path.stat().st_size) for path in self._parts())]
         return f"sha256:{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}"
 
     def repair(self, console: Console | None = None) -> list[Path]:
-        """Read every part to its end and move the damaged ones to `*.damaged`, with a printed warning for each.
-
-        Returns:
-            The new paths; their queries are no longer in `done()`.
-
-        Raises:
-            StoreBusy: another process writes the store.
-        """
+        """Read every part to its end and move the damaged ones to `*.damaged`, with a printed warning for each; their
+        queries are no longer in `done()`. Returns the new paths; `StoreBusy` if another process writes the store."""
         moved = []
         self._lock()
         for path in self._parts():
@@ -212,10 +182,6 @@ class PartStore(Generic[RowT]):
                 text = f"warning: {error} Moved to {moved[-1].name}."
                 (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
         return moved
-
-    @property
-    def _manifest(self) -> Path:
-        return self.folder / "manifest.json"
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"), key=_number)
@@ -234,7 +200,7 @@ class PartStore(Generic[RowT]):
         return manifest["fingerprint"]
 
     def _lock(self) -> None:
-        """Keep other processes from writing until this one ends."""
+        """Keep other processes from writing until this one ends; `StoreBusy` if one does already."""
         self._lock_file = (self.folder / ".lock").open("w")
         try:
             # The kind that child processes do not inherit: one that outlives a killed writer would keep the store.
@@ -245,14 +211,6 @@ class PartStore(Generic[RowT]):
                 "`--server`, repeated, shares the queries of one command between machines"
             ) from error
 
-    def _write(self, path: Path, rows: Sequence[RowT]) -> None:
-        """One parquet file whose row groups hold about `ROW_GROUP_BYTES` each."""
-        table = self.to_table(rows)
-        group = max(1, len(rows) * ROW_GROUP_BYTES // max(1, table.nbytes))
-        options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
-        with pq.ParquetWriter(path, self.schema, **options) as writer:
-            writer.write_table(table, row_group_size=group)
-
     def _tables(self, path: Path, columns: list[str]) -> Iterator[pa.Table]:
         """The row groups of a part."""
         try:
@@ -262,14 +220,12 @@ class PartStore(Generic[RowT]):
                     raise DamagedPart(path, f"its columns are {', '.join(there.names)}")
                 missing = [self.schema.field(name) for name in columns if name not in there.names]
                 for number in range(file.num_row_groups):
-                    table = file.read_row_group(number, columns=[name for name in columns if name in there.names])
+                    table = file.read_row_group(number, columns=columns)
                     for field in missing:
                         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                     yield table
-        except pa.ArrowInvalid as error:
-            raise DamagedPart(path, error) from error
-        except OSError as error:
-            if error.errno is not None:  # the system's, not parquet's
+        except (pa.ArrowInvalid, OSError) as error:
+            if getattr(error, "errno", None) is not None:  # the system's, not parquet's
                 raise
             raise DamagedPart(path, error) from error
 

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.generation.options import RolloutOptions
-from tapo.generation.sampling import ResponseCounts
 from tapo.generation.scoring import DEFAULT_PATH, Judgement
 from tapo.terminal import harmless, shortened
 
@@ -28,30 +27,34 @@ class NothingCorrect(ValueError):
     """None of the first responses is correct."""
 
 
-@dataclass(frozen=True)
-class Example:
-    """One response and what decided about its score."""
+@dataclass
+class ResponseCounts:
+    """Sampled queries, and their responses by outcome."""
 
-    rollouts: QueryRollouts
-    number: int
-    info: Mapping[str, Any] | None
-    """What the reward returned beside the score; None where a former call scored it."""
+    queries: int = 0
+    responses: int = 0
+    correct: int = 0
+    truncated: int = 0
+
+    def count(self, rollouts: QueryRollouts, reward_threshold: float) -> None:
+        """Add a query."""
+        self.queries += 1
+        self.responses += len(rollouts.scores)
+        self.correct += sum(score > reward_threshold for score in rollouts.scores)
+        self.truncated += sum(reason == "length" for reason in rollouts.finish_reasons)
 
 
 @dataclass
 class FirstLook(ResponseCounts):
-    """Counts the responses of a store from its first query on, whichever call sampled them.
-
-    Args:
-        options: of the command that samples them.
-    """
+    """Counts the responses of a store from its first query on, whichever call sampled them."""
 
     options: RolloutOptions = field(kw_only=True)
     with_truth: int = 0
     """Responses whose last `TAIL` characters hold the ground truth to the letter."""
     asks_for_box: bool = False
     highest: float = float("-inf")
-    examples: list[Example] = field(default_factory=list)
+    examples: list[tuple[QueryRollouts, int, Mapping[str, Any]]] = field(default_factory=list)
+    """Query, number of one of its responses, and what the reward returned beside the score in this call, if any."""
 
     def add(self, rollouts: QueryRollouts, judgements: Sequence[Judgement] | None = None) -> None:
         """Count the responses of one query; `judgements` are those of this call's reward."""
@@ -62,7 +65,7 @@ class FirstLook(ResponseCounts):
         if len(self.examples) < EXAMPLES:
             # One that ended by itself says more than one that was cut off.
             number = rollouts.finish_reasons.index("stop") if "stop" in rollouts.finish_reasons else 0
-            self.examples.append(Example(rollouts, number, judgements[number].info if judgements else None))
+            self.examples.append((rollouts, number, judgements[number].info if judgements else {}))
 
     def read(self, store: RolloutStore) -> None:
         """Count what is in a store: all of its queries, if none of the first ones is correct."""
@@ -74,15 +77,14 @@ class FirstLook(ResponseCounts):
     @property
     def finding(self) -> str | None:
         """What all responses have in common that no cold start can be made of; None if there is nothing."""
+        first = f"of the first {self.responses} responses to {self.queries} queries"
         if not self.responses:
             return None
         if not self.correct:
-            return f"none of the first {self.responses} responses to {self.queries} queries is correct"
+            return f"none {first} is correct"
         if self.correct == self.responses:
-            return f"all of the first {self.responses} responses to {self.queries} queries are correct"
-        if self.truncated == self.responses:
-            return f"all of the first {self.responses} responses to {self.queries} queries were cut off at their length"
-        return None
+            return f"all {first} are correct"
+        return f"all {first} were cut off at their length" if self.truncated == self.responses else None
 
     def reasons(self) -> list[str]:
         """Likely causes of the finding, those that the responses speak for first."""
@@ -99,7 +101,7 @@ class FirstLook(ResponseCounts):
                 f"{self.with_truth} of them hold the ground truth near their end: the reward may read another form of "
                 "answer than the prompt asks for"
             )
-        if reward.path == DEFAULT_PATH and not self.asks_for_box:
+        if self.options.reward_path == DEFAULT_PATH and not self.asks_for_box:
             found.append(
                 f"no prompt asks for \\boxed{{}}, which {reward} reads: `tapo data prepare --instruction TEXT`, "
                 "or the reward of your run"
@@ -107,8 +109,7 @@ class FirstLook(ResponseCounts):
         return [
             *found,
             f"the highest score is {self.highest:g}, and correct is more than --reward-threshold "
-            f"{self.options.reward_threshold:g} "
-            "(--correct-key takes another number than the score)",
+            f"{self.options.reward_threshold:g} (--correct-key takes another number than the score)",
             f"is {reward} your run's reward? --reward-path, --reward-name, --reward-kwarg",
             "is the prompt above what your run shows its model, and one that it can answer? --template is the run's "
             "data.apply_chat_template_kwargs, --instruction of `tapo data prepare` the text behind a problem",
@@ -118,29 +119,23 @@ class FirstLook(ResponseCounts):
         """Finding, responses and likely reasons; `render` gives the text of a prompt as the model is shown it."""
         assert self.finding
         text = Text()
-        for example in self.examples:
-            self._append(text, example, render)
+        for row, number, info in self.examples:
+            tokens = f"{len(row.response_ids[number])} tokens, ended by {row.finish_reasons[number]}"
+            parts = {
+                f"Query {row.index}, as the model is shown it": shortened(render(row.prompt), 200, 500),
+                f"Response ({tokens})": shortened(row.responses[number], 300, TAIL) or "(empty)",
+                "Ground truth": shortened(row.ground_truth, 200, 100),
+                "Score": f"{row.scores[number]:g}",
+            }
+            if info:
+                parts["The reward returned"] = shortened(json.dumps(info, default=str, ensure_ascii=False), 300, 100)
+            for name, content in parts.items():
+                text.append(f"{name}\n", style="bold cyan").append(f"{content}\n")
+            text.append("\n")
         text.append("Likely reasons\n", style="bold cyan")
-        for reason in self.reasons():
-            text.append(f"- {reason}\n")
+        text.append("".join(f"- {reason}\n" for reason in self.reasons()))
         text.plain = harmless(text.plain)
         return Panel(text, title=self.finding, title_align="left", border_style="yellow")
-
-    def _append(self, text: Text, example: Example, render: Any) -> None:
-        row, number = example.rollouts, example.number
-        tokens = f"{len(row.response_ids[number])} tokens, ended by {row.finish_reasons[number]}"
-        for name, content in (
-            (f"Query {row.index}, as the model is shown it", shortened(render(row.prompt), 200, 500)),
-            (f"Response ({tokens})", shortened(row.responses[number], 300, TAIL) or "(empty)"),
-            ("Ground truth", shortened(row.ground_truth, 200, 100)),
-            ("Score", f"{row.scores[number]:g}"),
-        ):
-            text.append(f"{name}\n", style="bold cyan")
-            text.append(f"{content}\n")
-        if example.info:
-            text.append("The reward returned\n", style="bold cyan")
-            text.append(shortened(json.dumps(example.info, default=str, ensure_ascii=False), 300, 100) + "\n")
-        text.append("\n")
 
 
 def _holds(text: str, truth: str) -> bool:
@@ -148,11 +143,8 @@ def _holds(text: str, truth: str) -> bool:
 
 
 def say_what_is_wrong(look: FirstLook, render: Any, console: Console, *, keep_going: bool = False) -> None:
-    """Print what is wrong with the first responses, if anything.
-
-    Raises:
-        NothingCorrect: nothing is correct, and nobody (neither caller nor user) has asked to keep going.
-    """
+    """Print what is wrong with the first responses, if anything; `NothingCorrect` if none is correct and nobody
+    (neither caller nor user) has asked to keep going."""
     if not look.finding:
         return
     console.print(look.panel(render))

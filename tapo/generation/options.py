@@ -8,18 +8,15 @@ import typer
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from tapo.data.options import ColumnOptions, CorrectOptions
-from tapo.generation.engine import Engine, Sampling
-from tapo.generation.scoring import DEFAULT_NAME, DEFAULT_PATH, Reward
+from tapo.data.options import ColumnOptions
+from tapo.generation.engine import Engine, InProcessEngine, Sampling, ServerEngine
+from tapo.generation.scoring import RewardOptions
 from tapo.options import AtLeastOne, KeyValues, Options, key_values
 
 
 def template_kwargs(given: Any) -> Any:
-    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode).
-
-    Raises:
-        ConfigError: a pair without `=`, or `none` with others.
-    """
+    """Chat-template arguments; without thinking unless asked for (TAPO, inference: no thinking mode). ConfigError for a
+    pair without `=`, or `none` with others."""
     if isinstance(given, Mapping):
         return given
     return {} if list(given) == ["none"] else {"enable_thinking": False} | key_values(given)
@@ -53,42 +50,11 @@ class EngineOptions(Options):
         return self
 
     def start(self, tokenizer: Any, max_model_len: int) -> Engine:
-        """The engine; call it inside the event loop that will use it.
-
-        Args:
-            max_model_len: holds for vLLM here unless it is among the engine's arguments.
-
-        Raises:
-            ValueError: engine arguments that vLLM does not know.
-        """
+        """The engine; call it inside the event loop that will use it. `max_model_len` holds for vLLM here unless it is
+        among the engine's arguments."""
         if self.server:
-            from tapo.generation.servers import ServerEngine
-
             return ServerEngine(self.server, self.served_name or self.model, tokenizer)
-        from tapo.generation.in_process import InProcessEngine
-
         return InProcessEngine(self.model, **{"max_model_len": max_model_len} | self.engine)
-
-
-class RewardOptions(CorrectOptions):
-    """The run's reward."""
-
-    panel = "Reward"
-
-    reward_path: str = DEFAULT_PATH
-    """reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, which is what a run
-    without one has."""
-    reward_name: str = DEFAULT_NAME
-    """reward.custom_reward_function.name of the run."""
-    reward_kwarg: KeyValues = Field(default_factory=dict)
-    """KEY=VALUE for the reward function; repeatable."""
-    correct_key: str | None = None
-    """Of what the reward returns, the number that says whether a response is correct (acc, ...)."""
-
-    @property
-    def reward(self) -> Reward:
-        """The reward that these name."""
-        return Reward(self.reward_path, self.reward_name, self.reward_kwarg, self.correct_key)
 
 
 class RolloutOptions(Sampling, EngineOptions, RewardOptions, ColumnOptions):

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import functools
 import inspect
 import math
 from collections.abc import Mapping
@@ -10,8 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from tapo.data.options import CorrectOptions
+from tapo.files.fingerprint import fingerprint_of_file
+from tapo.options import KeyValues
+
 DEFAULT_PATH = "pkg://tapo.rewards"
-DEFAULT_NAME = "compute_score"
 VERL = "verl"
 """As a path: what verl scores by where a run names no reward, the function for each data source."""
 VERL_DEFAULT = ("pkg://verl.utils.reward_score", "default_compute_score")
@@ -29,55 +35,51 @@ class Judgement:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Reward:
-    """A reward function as a run names it.
+class RewardOptions(CorrectOptions):
+    """The run's reward."""
 
-    Attributes:
-        path, name, kwargs: `reward.custom_reward_function.{path,name,reward_kwargs}`; the path `verl` is verl's own
-            scoring by data source.
-        correct_key: of what the function returns, the number that says whether a response is correct; None for
-            `score`.
-    """
+    panel = "Reward"
 
-    path: str = DEFAULT_PATH
-    name: str = DEFAULT_NAME
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reward_path: str = DEFAULT_PATH
+    """reward.custom_reward_function.path of the run; `verl` for verl's own scoring by data source, which is what a run
+    without one has."""
+    reward_name: str = "compute_score"
+    """reward.custom_reward_function.name of the run."""
+    reward_kwarg: KeyValues = Field(default_factory=dict)
+    """KEY=VALUE for the reward function; repeatable."""
     correct_key: str | None = None
-
-    def __str__(self) -> str:
-        return "verl's own" if self.path == VERL else f"{self.path}:{self.name}"
+    """Of what the reward returns, the number that says whether a response is correct (acc, ...)."""
 
     @property
-    def fingerprint(self) -> str:
-        """What decides about scores: names, arguments, and the content where it is a file."""
-        text = f"{self.path}:{self.name} {dict(self.kwargs)}"
-        if self.correct_key is not None:
-            text += f" {self.correct_key}"
-        file = Path(self.path.removeprefix("file://"))
-        if file.is_file():
-            from tapo.files.fingerprint import fingerprint_of_file
+    def reward(self) -> str:
+        """Its name in messages."""
+        return "verl's own" if self.reward_path == VERL else f"{self.reward_path}:{self.reward_name}"
 
-            text += f" {fingerprint_of_file(file)}"
-        return text
+    @property
+    def reward_fingerprint(self) -> str:
+        """What decides about scores: names, arguments, and the content where it is a file."""
+        facts = [f"{self.reward_path}:{self.reward_name}", self.reward_kwarg]
+        if self.correct_key is not None:
+            facts.append(self.correct_key)
+        file = Path(self.reward_path.removeprefix("file://"))
+        if file.is_file():
+            facts.append(fingerprint_of_file(file))
+        return " ".join(map(str, facts))
 
 
 class Scorer:
     """Scores responses with a function in the form of verl's `reward.custom_reward_function`.
 
     Args:
-        reward: which one.
+        options: say which one; ValueError if nothing of that name is there.
         threads: responses scored at once.
-
-    Raises:
-        ValueError: nothing of that name is there.
     """
 
-    def __init__(self, reward: Reward | None = None, threads: int = 2):
+    def __init__(self, options: RewardOptions | None = None, threads: int = 2):
         from verl.utils.import_utils import load_extern_object
 
-        self.reward = reward or Reward()
-        path, name = VERL_DEFAULT if self.reward.path == VERL else (self.reward.path, self.reward.name)
+        self._options = chosen = options or RewardOptions()
+        path, name = VERL_DEFAULT if chosen.reward_path == VERL else (chosen.reward_path, chosen.reward_name)
         try:
             self._function = load_extern_object(path, name)
         except (AttributeError, FileNotFoundError, ImportError) as error:
@@ -87,20 +89,14 @@ class Scorer:
     @property
     def needs_truth(self) -> bool:
         """Whether a query without an answer cannot be scored; a function of one's own may need none."""
-        return self.reward.path in (DEFAULT_PATH, VERL)
+        return self._options.reward_path in (DEFAULT_PATH, VERL)
 
     async def score(self, **arguments: Any) -> float:
         """The score of one response; see `judge`."""
         return (await self.judge(**arguments)).score
 
     async def judge(
-        self,
-        *,
-        data_source: str,
-        response: str,
-        ground_truth: Any,
-        index: str,
-        extra_info: Mapping[str, Any] | None = None,
+        self, *, data_source: str, response: str, ground_truth: Any, index: str, extra_info: Mapping[str, Any]
     ) -> Judgement:
         """What the reward says of one response, called as verl's reward manager calls it.
 
@@ -116,22 +112,22 @@ class Scorer:
             "data_source": data_source,
             "solution_str": response,
             "ground_truth": copy.deepcopy(ground_truth),
-            "extra_info": {**copy.deepcopy(dict(extra_info or {})), "num_turns": 2, "rollout_reward_scores": {}},
-            **self.reward.kwargs,
+            "extra_info": {**copy.deepcopy(dict(extra_info)), "num_turns": 2, "rollout_reward_scores": {}},
+            **self._options.reward_kwarg,
         }
         try:
             if inspect.iscoroutinefunction(self._function):
                 result = await self._function(**arguments)
             else:
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._threads, lambda: self._function(**arguments))
+                function = functools.partial(self._function, **arguments)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, function)
         except NotImplementedError as error:
             raise ValueError(
-                f"reward = {self.reward} cannot work for data_source = {data_source!r} ({error}): name your run's own "
-                "with --reward-path and --reward-name"
+                f"reward = {self._options.reward} cannot work for data_source = {data_source!r} ({error}): name your "
+                "run's own with --reward-path and --reward-name"
             ) from error
         except Exception as error:
-            if self.reward.path == DEFAULT_PATH and isinstance(error, ValueError):
+            if self._options.reward_path == DEFAULT_PATH and isinstance(error, ValueError):
                 raise
             # Named and passed on: the traceback of the user's own function stays the cause.
             raise RewardFailed(f"the reward of query {index} raised {type(error).__name__}: {error}") from error
@@ -140,7 +136,7 @@ class Scorer:
     def _judgement(self, result: Any, index: str) -> Judgement:
         # A plain number is the accuracy too, as in verl's reward manager.
         info = dict(result) if isinstance(result, Mapping) else {"score": result, "acc": result}
-        key = self.reward.correct_key or "score"
+        key = self._options.correct_key or "score"
         if key not in info:
             raise ValueError(f"correct_key = {key!r} cannot work: the reward returned {', '.join(map(str, info))}")
         try:

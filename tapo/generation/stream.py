@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from itertools import islice
 from typing import TypeVar
 
 from tapo.files.part_store import PartStore, RowT
@@ -34,12 +35,7 @@ async def in_order(
     iterator = iter(items)
     try:
         while True:
-            while len(tasks) < limit:
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    break
-                tasks.append(asyncio.create_task(guarded(item)))
+            tasks.extend(asyncio.create_task(guarded(item)) for item in islice(iterator, limit - len(tasks)))
             if not tasks:
                 return
             result = await tasks[0]

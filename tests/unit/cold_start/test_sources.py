@@ -16,7 +16,7 @@ from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
-from tapo.generation.scoring import Reward, Scorer
+from tapo.generation.scoring import RewardOptions, Scorer
 from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
 from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, WRONG
 
@@ -73,6 +73,6 @@ def test_constructions_are_scored_with_what_the_rollouts_were_scored_with(tokeni
     )
     inputs = json.dumps({"ground_truth": 45, "extra_info": {"unit": "apples"}})
     row = replace(rollouts(tokenizer), reward_inputs=inputs)
-    scorer = Scorer(Reward(str(tmp_path / "mine.py")))
+    scorer = Scorer(RewardOptions(reward_path=str(tmp_path / "mine.py")))
     task = ConstructionTask(Script(ANSWER), scorer, tokenizer, CONSTRUCTION_PROMPT, Limits(), seed=3)
     assert asyncio.run(task(row)).outcome == KEPT

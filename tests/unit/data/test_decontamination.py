@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from tapo.data.decontamination import Decontaminator, run_decontaminate
-from tapo.data.instruction import prompt_of
 from tapo.data.options import DecontaminateOptions, OverlapOptions
+from tapo.data.text import prompt_of
 
 AIME = (
     r"Let $N$ be the number of ordered triples $(a,b,c)$ of positive integers such that $a\leq b$, "

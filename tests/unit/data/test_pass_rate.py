@@ -65,9 +65,9 @@ def test_both_ends_of_the_band_are_kept(tmp_path):
     "low, correct, samples", [(0.1, 1, 10), (0.3, 3, 10), (0.7, 7, 10), (0.07, 7, 100), (0.29, 29, 100)]
 )
 def test_a_band_compares_counts_and_not_rounded_numbers(low, correct, samples):
-    assert PassRate(correct, samples).within(Band(low=low, high=low))
-    assert not PassRate(correct - 1, samples).within(Band(low=low, high=1.0))
-    assert not PassRate(correct + 1, samples).within(Band(low=0.0, high=low))
+    assert PassRate(correct, samples).fate(Band(low=low, high=low)) == "kept"
+    assert PassRate(correct - 1, samples).fate(Band(low=low, high=1.0)) == "too_hard"
+    assert PassRate(correct + 1, samples).fate(Band(low=0.0, high=low)) == "too_easy"
 
 
 def test_a_response_is_correct_when_its_score_exceeds_the_threshold(tmp_path):
@@ -133,7 +133,7 @@ def test_a_finished_filter_is_run_again_only_for_other_inputs(tmp_path):
 
 
 def test_many_or_different_numbers_of_samples_are_shown_in_tenths():
-    rates = {"a": PassRate(8, 8), "b": PassRate(1, 16), "c": PassRate(99, 100)}
+    rates = [PassRate(8, 8), PassRate(1, 16), PassRate(99, 100)]
     report = report_of_rates(rates, Band())
     terminal = Console(file=io.StringIO(), width=120)
     terminal.print(histogram_table(report))

@@ -12,15 +12,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, UnusableAnswer, check_readable, ground_truth_of
+from tapo.data.answers import NO_ANSWER, NO_TEXT, NOT_PARSABLE, check_readable, ground_truth_of
 from tapo.data.decontamination import Decontaminator, decontaminate
-from tapo.data.instruction import BOXED_INSTRUCTION
-from tapo.data.known_datasets import KNOWN_DATASETS
-from tapo.data.options import PrepareOptions
+from tapo.data.options import KNOWN_DATASETS, PrepareOptions
 from tapo.data.prepare import run_prepare
 from tapo.data.problems import iter_problems
 from tapo.data.queries import QueryFiles
+from tapo.data.query import UnusableRow
 from tapo.data.rollout_store import RolloutStore
+from tapo.data.text import BOXED_INSTRUCTION
 from tapo.files.part_store import StoreMismatch
 
 ROWS = [
@@ -281,12 +281,12 @@ def test_answers_become_plain_text(value, answer):
     ],
 )
 def test_unusable_answers_have_their_reason(value, reason):
-    with pytest.raises(UnusableAnswer, match=reason):
+    with pytest.raises(UnusableRow, match=reason):
         ground_truth_of(value)
 
 
 def test_answers_that_math_verify_cannot_read_are_found_on_request():
     for readable in ("12", "\\frac{3}{2}", "x^2+1"):
         check_readable(readable)
-    with pytest.raises(UnusableAnswer, match=NOT_PARSABLE):
+    with pytest.raises(UnusableRow, match=NOT_PARSABLE):
         check_readable("\\frac{")

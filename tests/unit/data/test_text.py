@@ -1,7 +1,6 @@
 import pytest
 
-from tapo.data.instruction import BOXED_INSTRUCTION, prompt_of, question_of
-from tapo.data.text import canonical_text, tokens_of
+from tapo.data.text import BOXED_INSTRUCTION, canonical_text, prompt_of, question_of, tokens_of
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,9 @@ from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sampling, derived_seed
 from tapo.generation.options import EngineOptions, RolloutOptions, template_kwargs
-from tapo.generation.progress import Progress
-from tapo.generation.run_rollouts import rollout_fingerprint
-from tapo.generation.sampling import RolloutTask, sample_rollouts
-from tapo.generation.scoring import Reward, Scorer
+from tapo.generation.run_rollouts import RolloutTask, rollout_fingerprint, sample_rollouts
+from tapo.generation.scoring import RewardOptions, Scorer
+from tapo.terminal import Progress
 from tests.stand_ins.queries import Engine, write_data
 
 FACTS = {"model": "m"}
@@ -138,7 +137,7 @@ def test_engine_arguments_and_servers_exclude_each_other():
 
 def test_a_reward_function_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"reward = pkg://tapo.rewards:nothing cannot work"):
-        Scorer(Reward("pkg://tapo.rewards", "nothing"))
+        Scorer(RewardOptions(reward_name="nothing"))
 
 
 def test_the_fingerprint_names_everything_that_decides_about_rollouts(data):

@@ -8,8 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tapo.generation.engine import Sampling
-from tapo.generation.servers import ServerEngine, ServersFailed
+from tapo.generation.engine import Sampling, ServerEngine, ServersFailed
 
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=5)
 
