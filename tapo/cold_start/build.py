@@ -41,9 +41,8 @@ def run_build(options: BuildOptions, console: Console) -> None:
     fingerprint = construction_fingerprint(options, sources, template, teacher)
     store = ConstructionStore.open_for_append(options.out / "constructions", fingerprint)
     if len(store.done()) < total:
-        asyncio.run(
-            _construct(options, sources, store, scorer, template, teacher, Progress("constructions", total, console))
-        )
+        with Progress("constructions", total, console) as progress:
+            asyncio.run(_construct(options, sources, store, scorer, template, teacher, progress))
     output, recipe = options.out / "train.parquet", options.only(Recipe)
     facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe)}
     if is_complete(output, facts, console):
@@ -121,10 +120,9 @@ async def _construct(
         actor = EngineActor(engine, tokenizer, options, max_model_len=length, template_kwargs=options.template)
     task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
     try:
-        with progress:
-            await construct_all(
-                sources, store, task, at_once=options.at_once, part_size=options.part_size, progress=progress
-            )
+        await construct_all(
+            sources, store, task, at_once=options.at_once, part_size=options.part_size, progress=progress
+        )
     finally:
         if engine is not None:
             await engine.close()

@@ -2,54 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
 
 PLACEHOLDERS = ("query", "wrong", "correct")
 
-_TASK = """You will correct your own work. Below are a problem, an attempt of yours that reached a wrong answer, and \
-a solution that reaches the right one.
+_TEXTS = yaml.safe_load((Path(__file__).parent / "data" / "prompts.yaml").read_text(encoding="utf-8"))
 
-# Problem
-{query}
-
-# Your attempt (wrong)
-{wrong}
-
-# A solution that is right
-{correct}
-
-"""
-
-_ANALYSIS = """First find the first critical error of the attempt: the earliest step from which it can no longer \
-succeed. Quote it and say briefly why it is wrong. Write this between <analysis> and </analysis>.
-
-"""
-
-CONSTRUCTION_PROMPT = (
-    _TASK
-    + _ANALYSIS
-    + """Then write between <reconstruction> and </reconstruction>:
-1. The attempt, copied character for character from its beginning up to and including the first critical error. Do not \
-mend, shorten or reformat anything in this part.
-2. Directly after it, one or a few sentences in which you notice the error yourself and say what is wrong, the way \
-you would while thinking aloud (for example "Wait, that is not right: ...").
-3. The corrected reasoning from there on to the final answer, in the style of the attempt, with the answer written as \
-the problem asks.
-
-The text between the reconstruction tags must read as one train of thought about the problem alone: never mention \
-another solution, an attempt, or these instructions. Write nothing outside the two pairs of tags."""
-)
+CONSTRUCTION_PROMPT: str = _TEXTS["task"] + _TEXTS["analysis"] + _TEXTS["micro_reflective"]
 """Asks for a diagnosis and a micro-reflective trajectory (TAPO, section 3.3: own prefix, reflection, correction)."""
 
-FULL_RECONSTRUCTION_PROMPT = (
-    _TASK
-    + _ANALYSIS
-    + """Then write between <reconstruction> and </reconstruction> a complete corrected solution of the problem, from \
-its first line to the final answer, in the style of the attempt, with the answer written as the problem asks. Do not \
-copy the erroneous part.
-
-The text between the reconstruction tags must read as one train of thought about the problem alone: never mention \
-another solution, an attempt, or these instructions. Write nothing outside the two pairs of tags."""
-)
+FULL_RECONSTRUCTION_PROMPT: str = _TEXTS["task"] + _TEXTS["analysis"] + _TEXTS["full"]
 """The ablation "full reconstruction": no prefix is kept, the whole solution is written anew."""
 
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
