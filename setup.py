@@ -69,6 +69,7 @@ setup(
         "omegaconf",
         "openai",
         "orjson",
+        "pandas",
         "pyarrow",
         "pydantic>=2.7",
         "pyyaml",

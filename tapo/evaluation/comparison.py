@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tapo.evaluation.bootstrap import Estimate, paired_differences
 from tapo.evaluation.step_report import StepReport
 
@@ -59,15 +57,13 @@ def compare(
     Args:
         resampling: `resamples` and `seed` of the intervals.
     """
-    one, two = first.report, second.report
-    index_in_two = {key: index for index, key in enumerate(two.keys)}
-    pairs = [(index, index_in_two[key]) for index, key in enumerate(one.keys) if key in index_in_two]
-    if not pairs:
+    one, two = first.report.ratios, second.report.ratios
+    shared = [problem for problem in one.numerators_PF.index if problem in two.numerators_PF.index]
+    if not shared:
         return None
-    in_one, in_two = np.array(pairs).T
-    values = paired_differences(one.ratios.select(figures, in_one), two.ratios.select(figures, in_two), **resampling)
+    values = paired_differences(one.select(figures, shared), two.select(figures, shared), **resampling)
     differences = dict(zip(figures, values, strict=True))
-    return Comparison(benchmark, (first.run, second.run), (first.step, second.step), len(pairs), differences)
+    return Comparison(benchmark, (first.run, second.run), (first.step, second.step), len(shared), differences)
 
 
 def incomparable(one: StepReport, two: StepReport) -> dict[str, str]:

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from tapo.core.phrases import Detector, PhraseMatch, load_detector
 from tapo.evaluation.agreement import LABELLED_EXAMPLES, REFLECTION, LabelledExample, agreement, read_labelled
-from tapo.evaluation.caveats import HALF_WRITTEN
-from tapo.evaluation.folders import find_runs
+from tapo.evaluation.folders import HALF_WRITTEN, find_runs
 from tapo.evaluation.options import ReflectionsCommand
 from tapo.files.json_lines import read_json_lines
 from tapo.terminal import say

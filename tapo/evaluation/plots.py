@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapo.evaluation.ratios import KS
 from tapo.evaluation.report import Report, RunReport
+from tapo.evaluation.step_report import KS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

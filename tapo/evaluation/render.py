@@ -8,9 +8,8 @@ from rich.table import Table as RichTable
 from tapo.evaluation.bootstrap import Estimate
 from tapo.evaluation.comparison import Comparison, Reported
 from tapo.evaluation.options import ReportCommand, SummaryCommand
-from tapo.evaluation.ratios import LABELS, label
 from tapo.evaluation.report import Report, RunReport, build_report
-from tapo.evaluation.step_report import StepReport
+from tapo.evaluation.step_report import LABELS, StepReport, label
 from tapo.evaluation.training_logs import Funnel
 from tapo.terminal import say
 

@@ -8,13 +8,10 @@ from typing import Any
 from tapo.core.phrases import load_detector
 from tapo.evaluation.caveats import Caveats
 from tapo.evaluation.comparison import Comparison, Reported, compare, incomparable
-from tapo.evaluation.dumps import read_dump
-from tapo.evaluation.folders import RunFolder, find_runs
-from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.manifest import protocol_differences
+from tapo.evaluation.dumps import TokenCounter, read_dump
+from tapo.evaluation.folders import RunFolder, find_runs, protocol_differences
 from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.ratios import label
-from tapo.evaluation.step_report import StepReport, step_report
+from tapo.evaluation.step_report import StepReport, label, step_report
 from tapo.evaluation.training_logs import Funnel, read_training_log
 from tapo.versions import installed_versions
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tapo.core.funnel import FUNNEL
-from tapo.evaluation.caveats import HALF_WRITTEN
-from tapo.evaluation.folders import METRICS, distinct_names
+from tapo.evaluation.folders import HALF_WRITTEN, METRICS, distinct_names
 from tapo.files.json_lines import read_json_lines
 
 TRAINING_STEP = "training/global_step"

@@ -11,8 +11,7 @@ from rich.console import Console
 from tapo.core.phrases import load_detector
 from tapo.evaluation.benchmarks import Benchmark, read_benchmarks
 from tapo.evaluation.checkpoint import Checkpoint, is_complete_model, resolve_checkpoint
-from tapo.evaluation.folders import METRICS
-from tapo.evaluation.manifest import MANIFEST, SCHEMA, write_manifest
+from tapo.evaluation.folders import MANIFEST, METRICS, SCHEMA, write_manifest
 from tapo.evaluation.options import RunOptions
 from tapo.evaluation.protocol import LOGS, hydra_value, protocol_overrides, refuse_conflicts, verifier_of
 from tapo.files.fingerprint import fingerprint_of_model

@@ -5,7 +5,7 @@ import math
 import pytest
 from rich.console import Console
 
-from tapo.evaluation.manifest import SAMPLING, read_manifest, write_manifest
+from tapo.evaluation.folders import SAMPLING, read_manifest, write_manifest
 from tapo.evaluation.options import ReportOptions, SummaryCommand
 from tapo.evaluation.render import print_report, summarise_runs, tables
 from tapo.evaluation.report import build_report

@@ -16,7 +16,7 @@ from rich.console import Console
 from tapo import training_progress
 from tapo.evaluation.benchmarks import read_benchmarks
 from tapo.evaluation.checkpoint import resolve_checkpoint
-from tapo.evaluation.manifest import read_manifest
+from tapo.evaluation.folders import read_manifest
 from tapo.evaluation.options import RunOptions, SamplingProtocol
 from tapo.evaluation.protocol import hydra_value
 from tapo.evaluation.validation import (
