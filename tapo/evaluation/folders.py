@@ -36,10 +36,6 @@ class RunFolder:
         file = (self.path.parent if self.path.name == PLAIN else self.path) / METRICS
         return file if file.is_file() else None
 
-    def response_limit(self) -> int | None:
-        """Most tokens of a response, where the manifest says."""
-        return self.manifest["sampling"]["max_response_length"] if self.manifest else None
-
 
 def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of a report, with names that tell them apart.

@@ -1,18 +1,25 @@
-"""A report as tables, and on the terminal."""
+"""A report as tables on the terminal, and as Markdown, JSON and plots."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from jinja2 import Template
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from tapo.evaluation.bootstrap import Estimate
 from tapo.evaluation.comparison import Comparison, Reported
 from tapo.evaluation.options import ReportCommand, SummaryCommand
+from tapo.evaluation.plots import write_plots
 from tapo.evaluation.report import Report, RunReport, build_report
 from tapo.evaluation.step_report import LABELS, StepReport, label
 from tapo.evaluation.training_logs import Funnel
 from tapo.terminal import say
 
+MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
 MAIN_REASONS = 2
 """Reasons of rejection that the funnel names."""
 
@@ -22,8 +29,6 @@ Table = tuple[str, list[str], list[list[str]]]
 
 def report_runs(options: ReportCommand, console: Console) -> None:
     """`tapo eval report`."""
-    from tapo.evaluation.written_report import write_report
-
     report = _built(options, console)
     print_report(report, tables(report), console)
     if options.out is not None:
@@ -147,3 +152,52 @@ def show(name: str, estimate: Estimate, *, signed: bool = False) -> str:
     numbers = [estimate.value, estimate.low, estimate.high]
     value, low, high = (None if n is None else f"{n * scale:{'+' if signed else ''}.1f}" for n in numbers)
     return f"{value}{unit}, no interval" if low is None else f"{value} [{low}, {high}]{unit}"
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write `report.md`, `report.json` and the plots; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown, data = folder / "report.md", folder / "report.json"
+    data.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    plots = write_plots(report, folder)
+    markdown.write_text(to_markdown(report, plots), encoding="utf-8")
+    return [markdown, data, *plots]
+
+
+def to_markdown(report: Report, plots: Iterable[Path] = ()) -> str:
+    """GitHub-flavoured, with the protocol and the plots at its end."""
+    template = Template(MARKDOWN.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
+    manifest = json.dumps(_manifest(report), indent=2, ensure_ascii=False)
+    pictures = [file for file in plots if file.suffix == ".png"]
+    return template.render(report=report, tables=tables(report), manifest=manifest, plots=pictures)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Plain containers: rates as fractions, None where undefined."""
+    return {
+        "schema": 1,
+        "manifest": _manifest(report),
+        "runs": {run.name: _each_step(run, StepReport.describe) for run in report.runs},
+        "changes": {run.name: {name: change.describe() for name, change in run.changes.items()} for run in report.runs},
+        "comparisons": [_comparison(comparison) for comparison in report.comparisons],
+        "constructions": {run.name: asdict(run.funnel) for run in report.runs if run.funnel},
+        "notes": report.notes,
+    }
+
+
+def _manifest(report: Report) -> dict[str, Any]:
+    runs = {}
+    for run in report.runs:
+        dumps = _each_step(run, lambda step: step.source)
+        runs[run.name] = {"folder": str(run.path), "evaluation": run.manifest, "dumps": dumps}
+    return report.protocol | {"runs": runs}
+
+
+def _each_step(run: RunReport, part: Callable[[StepReport], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {str(step): part(one) for step, one in steps.items()} for name, steps in run.benchmarks.items()}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    first, second = comparison.runs
+    sides = {"benchmark": comparison.benchmark, "first": first, "second": second}
+    return sides | comparison.describe() | {"sentence": comparison.sentence}

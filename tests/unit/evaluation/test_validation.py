@@ -14,13 +14,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from tapo import training_progress
-from tapo.evaluation.benchmarks import read_benchmarks
-from tapo.evaluation.checkpoint import resolve_checkpoint
 from tapo.evaluation.folders import read_manifest
+from tapo.evaluation.inputs import read_benchmarks, resolve_checkpoint
 from tapo.evaluation.options import RunOptions, SamplingProtocol
-from tapo.evaluation.protocol import hydra_value
 from tapo.evaluation.validation import (
     EvaluationFailed,
+    hydra_value,
     plan_evaluation,
     print_commands,
     run_evaluation,
