@@ -7,12 +7,11 @@ held, so a million rows take tens of megabytes.
 import hashlib
 import math
 import re
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import count, groupby
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,35 +57,19 @@ class Dump:
 
 
 class TokenCounter:
-    """Counts tokens in batches, where a dump holds texts alone."""
+    """Counts tokens, where a dump holds texts alone."""
 
     def __init__(self, tokenizer: str):
         """`tokenizer`: Hugging Face folder or name; loaded when the first batch is counted."""
         self.name = tokenizer
-        self._texts: list[str] = []
-        self._counts = array("i")
 
-    def add(self, text: str) -> None:
-        """Count a text, now or with others."""
-        self._texts.append(text)
-        if len(self._texts) == BATCH:
-            self._flush()
-
-    def take(self) -> array:
-        """Tokens of each text added since the last call, in order.
+    def count(self, texts: list[str]) -> list[int]:
+        """Tokens of each text.
 
         Raises:
             ValueError: the tokenizer cannot be loaded.
         """
-        self._flush()
-        counts, self._counts = self._counts, array("i")
-        return counts
-
-    def _flush(self) -> None:
-        if self._texts:
-            encoded = self._tokenizer(self._texts, add_special_tokens=False)["input_ids"]
-            self._counts.extend(map(len, encoded))
-            self._texts = []
+        return [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -115,8 +98,6 @@ def read_dump(
     """
     reader = _Reader(path, detector, reward_threshold, counter)
     table = pd.DataFrame(np.fromiter(reader.samples(), np.dtype(list(COLUMNS.items()))))
-    if reader.counter:
-        table["length"] = np.array(reader.counter.take(), dtype=np.int32)
     if table.empty:
         raise ValueError(f"{path}: got {reader.rows} rows, none of them usable; needs at least one")
     if repeated := int((table.groupby("problem")["uid"].nunique() > 1).sum()):
@@ -158,7 +139,15 @@ class _Reader:
         self.answers: dict[str, int] = defaultdict(count().__next__)
 
     def samples(self) -> Iterator[tuple[int, ...]]:
-        """The entries in `COLUMNS` of each session's last output.
+        """The entries in `COLUMNS` of each sample."""
+        samples = self._last_outputs()
+        while batch := list(islice(samples, BATCH)):
+            lengths = [length for _, length in batch]
+            counted = self.counter.count(lengths) if self.counter else lengths
+            yield from ((*numbers, length) for (numbers, _), length in zip(batch, counted, strict=True))
+
+    def _last_outputs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """(numbers, length) of each session's last output; the text itself where its tokens are to be counted.
 
         verl dumps every output of a session, in order and with the session's score; the last one is its answer. The
         problem is the first one's, since the `input` of a later turn would not tell it.
@@ -171,7 +160,7 @@ class _Reader:
             if number is None:
                 continue
             _, asked, _ = earlier[0] if earlier else last
-            yield (
+            numbers = (
                 self.sources[source],
                 self.problems[source, _digest(asked["input"], str(asked.get("gts")))],
                 self.uids[prompt],
@@ -180,8 +169,8 @@ class _Reader:
                 _flag(row.get("truncated")),
                 _flag(row.get("unparsable")),
                 self._vote(row),
-                self._length(line, row),
             )
+            yield numbers, self._length(line, row)
 
     def _outputs(self) -> Iterator[_Output]:
         lines = read_json_lines(
@@ -238,15 +227,13 @@ class _Reader:
             answer = None if boxed is None else normalise(boxed)
         return UNKNOWN if answer is None or answer == "" else self.answers[str(answer)]
 
-    def _length(self, line: Line, row: dict[str, Any]) -> int:
+    def _length(self, line: Line, row: dict[str, Any]) -> int | str:
         if self.fields["length"] == "response_tokens":
             dumped = row.get("response_tokens")
             if not isinstance(dumped, int):
                 raise ValueError(f"{line}: response_tokens = {dumped!r} cannot work: needs an integer")
             return dumped
-        if self.counter:
-            self.counter.add(row["output"])
-        return len(row["output"])
+        return row["output"] if self.counter else len(row["output"])
 
 
 @lru_cache(maxsize=1)  # the samples of a problem mostly stand together

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from tapo.evaluation.bootstrap import Estimate
-from tapo.evaluation.comparison import Comparison, Reported
 from tapo.evaluation.options import ReportCommand, SummaryCommand
 from tapo.evaluation.plots import write_plots
-from tapo.evaluation.report import Report, RunReport, build_report
-from tapo.evaluation.step_report import LABELS, StepReport, label
+from tapo.evaluation.report import Comparison, Report, RunReport, build_report
+from tapo.evaluation.step_report import LABELS, Reported, StepReport, label
 from tapo.evaluation.training_logs import Funnel
 from tapo.terminal import say
 
@@ -78,8 +77,8 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def _figures(benchmark: str, reported: list[Reported]) -> Table:
-    header = ["figure", *(f"{run}, step {step}" for run, step, _ in reported)]
-    reports = [report for _, _, report in reported]
+    header = ["figure", *(f"{run}, step {step}" for run, step, *_ in reported)]
+    reports = [one.report for one in reported]
     rows = [[name, *(str(getattr(report, name)) for report in reports)] for name in ("problems", "samples")]
     names = dict.fromkeys([*(name for report in reports for name in report.figures), *LABELS])
     rows += [[label(name), *(_show_in(report, name) for report in reports)] for name in names]
@@ -89,7 +88,7 @@ def _figures(benchmark: str, reported: list[Reported]) -> Table:
 def _counts(benchmark: str, reported: list[Reported]) -> Table:
     rows = [
         [run, kind.replace("_", " "), str(counts["correct"]), str(counts["wrong"])]
-        for run, _, report in reported
+        for run, _, report, *_ in reported
         for kind, counts in report.reflection_counts.items()
     ]
     return f"{benchmark}: responses behind DSR and ERR", ["run", "responses with", "correct", "wrong"], rows
@@ -99,7 +98,7 @@ def _steps(benchmark: str, runs: list[RunReport]) -> Table:
     rows = []
     for step in sorted({step for run in runs for step in run.benchmarks[benchmark]}):
         reports = [run.benchmarks[benchmark].get(step) for run in runs]
-        rows.append([str(step), *("-" if one is None else _show_in(one, "accuracy") for one in reports)])
+        rows.append([str(step), *("-" if one is None else _show_in(one.report, "accuracy") for one in reports)])
     changes = [run.changes.get(benchmark) for run in runs]
     if any(changes):
         rows.append(["change", *("-" if one is None else ", ".join(_difference(one, "accuracy")) for one in changes)])
@@ -111,10 +110,10 @@ def _before_and_after(benchmark: str, runs: list[RunReport]) -> Table:
     for run in runs:
         before, change = "-", ["-", ""]
         if found := run.changes.get(benchmark):
-            before = _show_in(run.benchmarks[benchmark][found.steps[0]], "accuracy")
+            before = _show_in(run.benchmarks[benchmark][found.steps[0]].report, "accuracy")
             change = _difference(found, "accuracy")
-        _, step, after = run.at(benchmark)
-        rows.append([run.name, str(step), before, _show_in(after, "accuracy"), *change])
+        after = run.at(benchmark)
+        rows.append([run.name, str(after.step), before, _show_in(after.report, "accuracy"), *change])
     return f"{benchmark}: mean accuracy [95 % interval]", ["run", "steps", "before", "after", "change", ""], rows
 
 
@@ -177,9 +176,14 @@ def to_json(report: Report) -> dict[str, Any]:
     return {
         "schema": 1,
         "manifest": _manifest(report),
-        "runs": {run.name: _each_step(run, StepReport.describe) for run in report.runs},
+        "runs": {run.name: _each_step(run, lambda reported: asdict(reported.report)) for run in report.runs},
         "changes": {run.name: {name: change.describe() for name, change in run.changes.items()} for run in report.runs},
-        "comparisons": [_comparison(comparison) for comparison in report.comparisons],
+        "comparisons": [
+            {"benchmark": one.benchmark, "first": one.runs[0], "second": one.runs[1]}
+            | one.describe()
+            | {"sentence": one.sentence}
+            for one in report.comparisons
+        ],
         "constructions": {run.name: asdict(run.funnel) for run in report.runs if run.funnel},
         "notes": report.notes,
     }
@@ -188,16 +192,10 @@ def to_json(report: Report) -> dict[str, Any]:
 def _manifest(report: Report) -> dict[str, Any]:
     runs = {}
     for run in report.runs:
-        dumps = _each_step(run, lambda step: step.source)
+        dumps = _each_step(run, lambda reported: reported.source)
         runs[run.name] = {"folder": str(run.path), "evaluation": run.manifest, "dumps": dumps}
     return report.protocol | {"runs": runs}
 
 
-def _each_step(run: RunReport, part: Callable[[StepReport], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _each_step(run: RunReport, part: Callable[[Reported], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {str(step): part(one) for step, one in steps.items()} for name, steps in run.benchmarks.items()}
-
-
-def _comparison(comparison: Comparison) -> dict[str, Any]:
-    first, second = comparison.runs
-    sides = {"benchmark": comparison.benchmark, "first": first, "second": second}
-    return sides | comparison.describe() | {"sentence": comparison.sentence}

@@ -1,26 +1,59 @@
 """Builds a report from dumps: every figure with its interval, paired differences, and what became of constructions."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tapo.core.phrases import load_detector
-from tapo.evaluation.comparison import Comparison, Reported, compare, incomparable
+from tapo.evaluation.bootstrap import Estimate, paired_differences
 from tapo.evaluation.dumps import TokenCounter, read_dump
 from tapo.evaluation.folders import RunFolder, find_runs, protocol_differences
 from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.step_report import StepReport, label, step_report
+from tapo.evaluation.step_report import Reported, StepReport, label, step_report
 from tapo.evaluation.training_logs import Funnel, read_training_log
 from tapo.versions import installed_versions
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Second minus first over the problems they share."""
+
+    benchmark: str
+    runs: tuple[str, str]
+    steps: tuple[int, int]
+    shared: int
+    differences: dict[str, Estimate]
+
+    @property
+    def sentence(self) -> str:
+        """Which run is ahead in mean accuracy, or that the difference is within noise."""
+        first, second = self.runs
+        accuracy = self.differences["accuracy"]
+        assert accuracy.value is not None
+        told = f"{self.benchmark}: {second} against {first}, mean accuracy {accuracy.value * 100:+.1f} points"
+        over = f"over {self.shared} shared problems"
+        if accuracy.low is None or accuracy.high is None:
+            return f"{told} {over}: no interval from so few, so nothing follows."
+        told += f" [{accuracy.low * 100:+.1f}, {accuracy.high * 100:+.1f}] {over}"
+        if not accuracy.beyond_noise:
+            return f"{told}: within noise."
+        return f"{told}: {second if accuracy.value > 0 else first} is ahead."
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON holds it, without its sides."""
+        differences = {
+            name: asdict(value) | {"within_noise": not value.beyond_noise} for name, value in self.differences.items()
+        }
+        return {"steps": list(self.steps), "shared_problems": self.shared, "second_minus_first": differences}
 
 
 @dataclass(frozen=True)
 class RunReport(RunFolder):
     """One run and its figures."""
 
-    benchmarks: dict[str, dict[int, StepReport]]
+    benchmarks: dict[str, dict[int, Reported]]
     """{benchmark: {step: figures}}, steps ascending."""
     changes: dict[str, Comparison]
     """By benchmark: the reported step's mean accuracy minus the first one's, where the two differ."""
@@ -32,8 +65,7 @@ class RunReport(RunFolder):
     def at(self, benchmark: str) -> Reported:
         """The step to be compared: the one asked for, else the last."""
         steps = self.benchmarks[benchmark]
-        step = max(steps) if self.step is None else self.step
-        return Reported(self.name, step, steps[step])
+        return steps[max(steps) if self.step is None else self.step]
 
 
 @dataclass(frozen=True)
@@ -74,6 +106,33 @@ def build_report(
     return Report(runs, comparisons, builder.notes(), protocol)
 
 
+def compare(
+    benchmark: str, first: Reported, second: Reported, figures: Sequence[str], resampling: Mapping[str, int]
+) -> Comparison | None:
+    """The differences of some figures, all of which both sides have; None if they share no problem.
+
+    Args:
+        resampling: `resamples` and `seed` of the intervals.
+    """
+    one, two = first.ratios, second.ratios
+    shared = [problem for problem in one.numerators_PF.index if problem in two.numerators_PF.index]
+    if not shared:
+        return None
+    values = paired_differences(one.select(figures, shared), two.select(figures, shared), **resampling)
+    differences = dict(zip(figures, values, strict=True))
+    return Comparison(benchmark, (first.run, second.run), (first.step, second.step), len(shared), differences)
+
+
+def incomparable(one: StepReport, two: StepReport) -> dict[str, str]:
+    """{figure: why} of those that do not mean the same in both."""
+    reasons = {}
+    if one.samples * two.problems != two.samples * one.problems:
+        reasons["majority"] = "it depends on the number of samples a problem, and theirs differ"
+    if one.length_unit != two.length_unit:
+        reasons["length"] = f"one is in {one.length_unit}, the other in {two.length_unit}"
+    return {name: why for name, why in reasons.items() if name in one.figures and name in two.figures}
+
+
 class _Builder:
     """A report while it is built."""
 
@@ -103,7 +162,7 @@ class _Builder:
         limit = self.options.response_limit
         if limit is None and folder.manifest:
             limit = folder.manifest["sampling"]["max_response_length"]
-        benchmarks: dict[str, dict[int, StepReport]] = defaultdict(dict)
+        benchmarks: dict[str, dict[int, Reported]] = defaultdict(dict)
         for name, files in folder.dumps.items():
             for step, path in files.items():
                 self.progress(f"reading {path}")
@@ -112,8 +171,9 @@ class _Builder:
                 self.note(f"{folder.name}, {name}", *dump.notes, step=step)
                 for source, samples in dump.benchmarks.items():
                     benchmark = name if len(dump.benchmarks) == 1 else f"{name}:{source}"
-                    report, notes = step_report(samples, dump, limit, self.resampling)
-                    benchmarks[benchmark][step] = report
+                    report, ratios, notes = step_report(samples, dump, limit, self.resampling)
+                    source_of = {"file": str(path), "sha256": dump.sha256, "fields": dump.fields}
+                    benchmarks[benchmark][step] = Reported(folder.name, step, report, source_of, ratios)
                     self.note(f"{folder.name}, {benchmark}", *notes, step=step)
         self._note_on_manifest(folder, benchmarks)
         found = {benchmark: self._change(folder.name, benchmark, steps) for benchmark, steps in benchmarks.items()}
@@ -130,31 +190,31 @@ class _Builder:
                 return None
         return None if tokenizer is None else TokenCounter(tokenizer)
 
-    def _note_on_manifest(self, folder: RunFolder, benchmarks: dict[str, dict[int, StepReport]]) -> None:
+    def _note_on_manifest(self, folder: RunFolder, benchmarks: dict[str, dict[int, Reported]]) -> None:
         if folder.manifest is None:
             self.note(folder.name, "no manifest, so model and sampling settings are unknown")
             for benchmark, steps in benchmarks.items():
-                if any("data_source" not in report.source["fields"] for report in steps.values()):
+                if any("data_source" not in reported.source["fields"] for reported in steps.values()):
                     told = "rows name no data source, so the folder is taken for one benchmark"
                     self.note(f"{folder.name}, {benchmark}", told)
             return
         planned = folder.manifest["sampling"]["n"]
         expected = {entry["name"]: entry["problems"] * planned for entry in folder.manifest["benchmarks"]}
         for benchmark, steps in benchmarks.items():
-            for step, report in steps.items():
-                if report.samples != expected.get(benchmark, report.samples):
-                    told = f"{report.samples} samples where the manifest has {expected[benchmark]}"
+            for step, reported in steps.items():
+                samples = reported.report.samples
+                if samples != expected.get(benchmark, samples):
+                    told = f"{samples} samples where the manifest has {expected[benchmark]}"
                     self.note(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step=step)
 
-    def _change(self, run: str, benchmark: str, steps: dict[int, StepReport]) -> Comparison | None:
+    def _change(self, run: str, benchmark: str, steps: dict[int, Reported]) -> Comparison | None:
         first, last = min(steps), max(steps) if self.options.step is None else self.options.step
         if last not in steps:
             allowed = ", ".join(map(str, steps))
             raise ValueError(f"--step = {last} cannot work: {run}, {benchmark} has {allowed}")
         if first == last:
             return None
-        before, after = (Reported(run, step, steps[step]) for step in (first, last))
-        change = compare(benchmark, before, after, ["accuracy"], self.resampling)
+        change = compare(benchmark, steps[first], steps[last], ["accuracy"], self.resampling)
         if change is None:
             self.note(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", step=last)
         return change

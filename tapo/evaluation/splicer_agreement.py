@@ -94,14 +94,9 @@ def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledCons
             name = f"{rollout['id']}-{number}"
             if answer["label"] not in LABELS:
                 raise ValueError(f"{path}, {name}: label = {answer['label']!r}, allowed are {', '.join(LABELS)}")
-            examples.append(
-                LabelledConstruction(
-                    **{key: rollout[key] for key in ("language", "kind", "held_out", "wrong")},
-                    id=name,
-                    label=answer["label"],
-                    reconstruction=_apply(answer, rollout["wrong"], f"{path}, {name}"),
-                )
-            )
+            reconstruction = _apply(answer, rollout["wrong"], f"{path}, {name}")
+            own = {key: rollout[key] for key in ("language", "kind", "held_out", "wrong")}
+            examples.append(LabelledConstruction(name, label=answer["label"], reconstruction=reconstruction, **own))
     return examples
 
 

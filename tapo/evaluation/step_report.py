@@ -1,7 +1,7 @@
 """The figures of one benchmark of one run at one step: ratios of sums over problems, ready for resampling."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from tapo.evaluation.bootstrap import Estimate, estimates
 from tapo.evaluation.dumps import UNKNOWN, Dump
-from tapo.evaluation.pass_at_k import pass_at_k_of_problems
+from tapo.evaluation.pass_at_k import pass_at_k
 
 KS = (1, 2, 4, 5, 8, 16)
 FEW_PROBLEMS = 10
@@ -52,7 +52,7 @@ class Ratios(NamedTuple):
 
 @dataclass(frozen=True)
 class StepReport:
-    """Figures with their intervals, and where they come from."""
+    """Figures with their intervals."""
 
     problems: int
     samples: int
@@ -60,15 +60,17 @@ class StepReport:
     figures: dict[str, Estimate]
     reflection_counts: dict[str, dict[str, int]]
     """Responses by reflection and correctness."""
+
+
+class Reported(NamedTuple):
+    """The report of a run's step, and what it was made from."""
+
+    run: str
+    step: int
+    report: StepReport
     source: dict[str, Any]
     """`file`, `sha256`, and `fields`: which field each figure was read from."""
-    ratios: Ratios = field(repr=False)
-
-    def describe(self) -> dict[str, Any]:
-        """As JSON holds it, without its source."""
-        own = {name: getattr(self, name) for name in ("problems", "samples", "length_unit")}
-        figures = {name: asdict(value) for name, value in self.figures.items()}
-        return own | {"figures": figures, "reflection_counts": self.reflection_counts}
+    ratios: Ratios
 
 
 def label(name: str) -> str:
@@ -78,8 +80,8 @@ def label(name: str) -> str:
 
 def step_report(
     samples: pd.DataFrame, dump: Dump, response_limit: int | None, resampling: Mapping[str, int]
-) -> tuple[StepReport, list[str]]:
-    """All figures of the samples, and what must be said about them.
+) -> tuple[StepReport, Ratios, list[str]]:
+    """All figures of the samples, the sums behind them, and what must be said about them.
 
     Args:
         samples: one benchmark of the dump.
@@ -100,16 +102,8 @@ def step_report(
     figures = list(ratios.numerators_PF)
     numerators_PF, denominators_PF = ratios.select(figures, ratios.numerators_PF.index)
     values = estimates(numerators_PF, denominators_PF, **resampling)
-    report = StepReport(
-        problems=problems,
-        samples=len(samples),
-        length_unit=length_unit,
-        figures=dict(zip(figures, values, strict=True)),
-        reflection_counts=ratios.reflection_counts(),
-        source={"file": str(dump.path), "sha256": dump.sha256, "fields": dump.fields},
-        ratios=ratios,
-    )
-    return report, notes
+    estimated = dict(zip(figures, values, strict=True))
+    return StepReport(problems, len(samples), length_unit, estimated, ratios.reflection_counts()), ratios, notes
 
 
 def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, list[str]]:
@@ -126,8 +120,10 @@ def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, li
     sums = counted.groupby("problem", sort=False).sum()
     n_P, means = sums["samples"], sums.div(sums["samples"], axis=0)
     columns: dict[str, Any] = {"accuracy": means["correct"]}
+    counts = list(zip(n_P.tolist(), sums["correct"].tolist(), strict=True))
     for k in _usable_ks(n_P, notes):
-        columns[f"pass@{k}"] = pass_at_k_of_problems(n_P.to_numpy(), sums["correct"].to_numpy(), k)
+        chances = {(n, c): pass_at_k(n, c, k) for n, c in set(counts)}
+        columns[f"pass@{k}"] = [chances[pair] for pair in counts]
     if "answer" in samples:
         columns["majority"] = majority_votes(samples)
     else:

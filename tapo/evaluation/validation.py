@@ -109,7 +109,8 @@ def evaluate(options: RunOptions, console: Console) -> None:
     """
     plan = plan_evaluation(options)
     if options.dry_run:
-        print_commands(plan, console)
+        for command in filter(None, [plan.merge_command(), *map(plan.command, plan.benchmarks)]):
+            say(shlex.join(command), console)
         return
     run_evaluation(plan, console)
     say(f"tapo eval report {plan.out}", console)
@@ -159,13 +160,6 @@ def _run(folder: Path, title: str, command: list[str], console: Console) -> None
     status = run_showing_progress(folder, 1, title, ["env", metrics, *command], console)
     if status:
         raise EvaluationFailed(f"{title}: ended with status {status}; see {folder / 'log'}")
-
-
-def print_commands(plan: Plan, console: Console) -> None:
-    """What `run_evaluation` would start, to be pasted into a shell."""
-    commands = [plan.merge_command(), *(plan.command(benchmark) for benchmark in plan.benchmarks)]
-    for command in filter(None, commands):
-        say(shlex.join(command), console)
 
 
 def key_of(override: str) -> str:
