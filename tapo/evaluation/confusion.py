@@ -1,7 +1,6 @@
 """Labels given by hand against the verdicts of a detector."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -10,11 +9,6 @@ class Confusion:
     """{(label, verdict): examples}; a verdict may be one that no label stands for."""
 
     counts: Mapping[tuple[str, str], int]
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> "Confusion":
-        """Count (label, verdict) of each example."""
-        return cls(Counter(pairs))
 
     @property
     def total(self) -> int:

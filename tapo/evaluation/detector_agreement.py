@@ -118,8 +118,8 @@ def read_labelled(path: Path = LABELLED_EXAMPLES) -> list[LabelledExample]:
 
 def agreement(detector: Detector, examples: Sequence[LabelledExample]) -> Confusion:
     """Run the detector over labelled examples; labels and verdicts are `REFLECTION` or `DIRECT`."""
-    labels = {True: REFLECTION, False: DIRECT}
-    return Confusion.of((labels[example.reflection], labels[detector.reflects(example.text)]) for example in examples)
+    name = {True: REFLECTION, False: DIRECT}
+    return Confusion(Counter((name[one.reflection], name[detector.reflects(one.text)]) for one in examples))
 
 
 def print_agreement(detector: Detector, examples: Sequence[LabelledExample], console: Console) -> None:

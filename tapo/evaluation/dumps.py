@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -56,33 +56,8 @@ class Dump:
     """Whatever was left out or is uncertain, with its count."""
 
 
-class TokenCounter:
-    """Counts tokens, where a dump holds texts alone."""
-
-    def __init__(self, tokenizer: str):
-        """`tokenizer`: Hugging Face folder or name; loaded when the first batch is counted."""
-        self.name = tokenizer
-
-    def count(self, texts: list[str]) -> list[int]:
-        """Tokens of each text.
-
-        Raises:
-            ValueError: the tokenizer cannot be loaded.
-        """
-        return [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        try:
-            return AutoTokenizer.from_pretrained(self.name)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"--tokenizer = {self.name!r} cannot be loaded: {error}") from error
-
-
 def read_dump(
-    path: Path, detector: Detector, *, reward_threshold: float = REWARD_THRESHOLD, counter: TokenCounter | None = None
+    path: Path, detector: Detector, *, reward_threshold: float = REWARD_THRESHOLD, tokenizer: str | None = None
 ) -> Dump:
     """Read a dump in one pass; memory does not grow with the length of texts.
 
@@ -90,13 +65,13 @@ def read_dump(
     that is half-written and rows whose number is missing or not finite are left out and noted.
 
     Args:
-        counter: counts tokens of outputs where the dump has no `response_tokens`; without one, characters are counted.
+        tokenizer: counts tokens of outputs where the dump has no `response_tokens`; without one, characters are counted.
 
     Raises:
         ValueError: the file cannot be read or has no usable row, a line before the last is no JSON object, or a row
             lacks a field.
     """
-    reader = _Reader(path, detector, reward_threshold, counter)
+    reader = _Reader(path, detector, reward_threshold, tokenizer)
     table = pd.DataFrame(np.fromiter(reader.samples(), np.dtype(list(COLUMNS.items()))))
     if table.empty:
         raise ValueError(f"{path}: got {reader.rows} rows, none of them usable; needs at least one")
@@ -127,8 +102,8 @@ def _known(samples: pd.DataFrame, dumped_answers: bool) -> pd.DataFrame:
 class _Reader:
     """The state of one pass over a file."""
 
-    def __init__(self, path: Path, detector: Detector, reward_threshold: float, counter: TokenCounter | None):
-        self.path, self.detector, self.reward_threshold, self.counter = path, detector, reward_threshold, counter
+    def __init__(self, path: Path, detector: Detector, reward_threshold: float, tokenizer: str | None):
+        self.path, self.detector, self.reward_threshold, self.tokenizer = path, detector, reward_threshold, tokenizer
         self.digest = hashlib.sha256()
         self.counts: Counter[str] = Counter()
         self.rows = 0
@@ -143,8 +118,10 @@ class _Reader:
         samples = self._last_outputs()
         while batch := list(islice(samples, BATCH)):
             lengths = [length for _, length in batch]
-            counted = self.counter.count(lengths) if self.counter else lengths
-            yield from ((*numbers, length) for (numbers, _), length in zip(batch, counted, strict=True))
+            if self.tokenizer:
+                encoded = load_tokenizer(self.tokenizer)(lengths, add_special_tokens=False)["input_ids"]
+                lengths = list(map(len, encoded))
+            yield from ((*numbers, length) for (numbers, _), length in zip(batch, lengths, strict=True))
 
     def _last_outputs(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         """(numbers, length) of each session's last output; the text itself where its tokens are to be counted.
@@ -194,9 +171,9 @@ class _Reader:
         fields |= {name: name for name in ("unparsable", "truncated", "data_source") if name in row}
         dumped = "response_tokens" in row
         if dumped:
-            self.counter = None
+            self.tokenizer = None
         fields["length"] = "response_tokens" if dumped else "output"
-        fields["length unit"] = "tokens" if dumped or self.counter else "characters"
+        fields["length unit"] = "tokens" if dumped or self.tokenizer else "characters"
         return fields
 
     def _number(self, row: dict[str, Any]) -> float | None:
@@ -233,7 +210,22 @@ class _Reader:
             if not isinstance(dumped, int):
                 raise ValueError(f"{line}: response_tokens = {dumped!r} cannot work: needs an integer")
             return dumped
-        return row["output"] if self.counter else len(row["output"])
+        return row["output"] if self.tokenizer else len(row["output"])
+
+
+@lru_cache(maxsize=1)
+def load_tokenizer(name: str) -> Any:
+    """By its folder or its name on the hub.
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--tokenizer = {name!r} cannot be loaded: {error}") from error
 
 
 @lru_cache(maxsize=1)  # the samples of a problem mostly stand together

@@ -70,14 +70,10 @@ def _find_run(path: Path, name: str) -> RunFolder:
         dumps, manifest = {path.name: dumps[PLAIN]}, read_manifest(path.parent)
     elif (path / MANIFEST).exists():
         manifest = read_manifest(path)
-    return RunFolder(name, path, _with_step_of(manifest, dumps), manifest)
-
-
-def _with_step_of(manifest: dict[str, Any] | None, dumps: dict[str, dict[int, Path]]) -> dict[str, dict[int, Path]]:
-    """verl calls the step of an evaluation 0; a checkpoint's own step stands in the manifest."""
-    if manifest is None or (own := manifest["model"]["step"]) is None:
-        return dumps
-    return {name: {step or own: file for step, file in steps.items()} for name, steps in dumps.items()}
+    if manifest and (own := manifest["model"]["step"]) is not None:
+        # verl calls the step of an evaluation 0; a checkpoint's own step stands in the manifest.
+        dumps = {benchmark: {step or own: file for step, file in steps.items()} for benchmark, steps in dumps.items()}
+    return RunFolder(name, path, dumps, manifest)
 
 
 def _steps(folder: Path) -> dict[int, Path]:

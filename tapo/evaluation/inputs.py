@@ -48,7 +48,9 @@ def resolve_checkpoint(given: str, merged: Path) -> Checkpoint:
     path = path.resolve()
     if is_complete_model(path):
         return Checkpoint(str(path), _step_of(path))
-    actor = _actor_folder(path)
+    latest = path / "latest_checkpointed_iteration.txt"
+    step_folder = path / f"global_step_{latest.read_text().strip()}" if latest.is_file() else path
+    actor = step_folder / "actor" if (step_folder / "actor").is_dir() else step_folder
     step = _step_of(actor)
     if is_complete_model(actor / "huggingface"):
         return Checkpoint(str(actor / "huggingface"), step)
@@ -71,13 +73,6 @@ def is_complete_model(folder: Path) -> bool:
             shards = set(json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"].values())
             return all((folder / shard).is_file() for shard in shards)
     return False
-
-
-def _actor_folder(path: Path) -> Path:
-    latest = path / "latest_checkpointed_iteration.txt"
-    if latest.is_file():
-        path = path / f"global_step_{latest.read_text().strip()}"
-    return path / "actor" if (path / "actor").is_dir() else path
 
 
 def _step_of(path: Path) -> int | None:

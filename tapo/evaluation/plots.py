@@ -1,6 +1,6 @@
 """Plots as PNG and SVG: the report's, and training dynamics with the construction funnel, runs beside each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,23 @@ compare. The last one is the KL from the policy that sampled; the others are fro
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
     """Write every plot that the report has data for; returns the files."""
-    return [file for name, figure in _figures(report) for file in save(figure, folder, name, bbox_inches="tight")]
+    benchmarks = report.by_benchmark()
+    drawings = [("pass_at_k", _draw_pass_at_k), ("dsr_err", _draw_rates)]
+    if any(len(steps) > 1 for run in report.runs for steps in run.benchmarks.values()):
+        drawings.append(("accuracy_over_steps", _draw_steps))
+    files = []
+    for name, draw in drawings:
+        figure, axes = new_figure(len(benchmarks))
+        for panel, benchmark in zip(axes, benchmarks, strict=True):
+            panel.set_title(benchmark)
+            for index, run in enumerate(report.runs):
+                if benchmark in run.benchmarks:
+                    draw(panel, run, benchmark, f"C{index}")
+            panel.grid(alpha=0.3)
+            if panel.get_legend_handles_labels()[0]:
+                panel.legend()
+        files += save(figure, folder, name, bbox_inches="tight")
+    return files
 
 
 def save(figure: "Figure", folder: Path, name: str, **options: Any) -> list[Path]:
@@ -53,24 +69,6 @@ def new_figure(columns: int, rows: int = 1, *, width: float = 4.5, height: float
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _figures(report: Report) -> Iterator[tuple[str, "Figure"]]:
-    benchmarks = report.by_benchmark()
-    drawings = [("pass_at_k", _draw_pass_at_k), ("dsr_err", _draw_rates)]
-    if any(len(steps) > 1 for run in report.runs for steps in run.benchmarks.values()):
-        drawings.append(("accuracy_over_steps", _draw_steps))
-    for name, draw in drawings:
-        figure, axes = new_figure(len(benchmarks))
-        for panel, benchmark in zip(axes, benchmarks, strict=True):
-            panel.set_title(benchmark)
-            for index, run in enumerate(report.runs):
-                if benchmark in run.benchmarks:
-                    draw(panel, run, benchmark, f"C{index}")
-            panel.grid(alpha=0.3)
-            if panel.get_legend_handles_labels()[0]:
-                panel.legend()
-        yield name, figure
 
 
 def _draw_pass_at_k(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:

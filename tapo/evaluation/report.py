@@ -8,7 +8,7 @@ from typing import Any
 
 from tapo.core.phrases import load_detector
 from tapo.evaluation.bootstrap import Estimate, paired_differences
-from tapo.evaluation.dumps import TokenCounter, read_dump
+from tapo.evaluation.dumps import read_dump
 from tapo.evaluation.folders import RunFolder, find_runs, protocol_differences
 from tapo.evaluation.options import ReportOptions
 from tapo.evaluation.step_report import Reported, StepReport, label, step_report
@@ -158,7 +158,7 @@ class _Builder:
 
     def run(self, folder: RunFolder) -> RunReport:
         """Read one run."""
-        counter = self._token_counter(folder)
+        tokenizer = self._tokenizer(folder)
         limit = self.options.response_limit
         if limit is None and folder.manifest:
             limit = folder.manifest["sampling"]["max_response_length"]
@@ -167,7 +167,7 @@ class _Builder:
             for step, path in files.items():
                 self.progress(f"reading {path}")
                 threshold = self.options.reward_threshold
-                dump = read_dump(path, self.detector, reward_threshold=threshold, counter=counter)
+                dump = read_dump(path, self.detector, reward_threshold=threshold, tokenizer=tokenizer)
                 self.note(f"{folder.name}, {name}", *dump.notes, step=step)
                 for source, samples in dump.benchmarks.items():
                     benchmark = name if len(dump.benchmarks) == 1 else f"{name}:{source}"
@@ -181,14 +181,14 @@ class _Builder:
         funnel, asked = self._funnel(folder), self.options.step
         return RunReport(**vars(folder), benchmarks=benchmarks, changes=changes, funnel=funnel, step=asked)
 
-    def _token_counter(self, folder: RunFolder) -> TokenCounter | None:
+    def _tokenizer(self, folder: RunFolder) -> str | None:
         tokenizer = self.options.tokenizer
         if tokenizer is None and folder.manifest:
             tokenizer = folder.manifest["model"]["path"]
             if not Path(tokenizer).is_dir():
                 self.note(folder.name, f"the manifest's tokenizer {tokenizer} is not here")
                 return None
-        return None if tokenizer is None else TokenCounter(tokenizer)
+        return tokenizer
 
     def _note_on_manifest(self, folder: RunFolder, benchmarks: dict[str, dict[int, Reported]]) -> None:
         if folder.manifest is None:

@@ -1,5 +1,6 @@
 """How far the splicer agrees with constructions labelled by hand."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def verdict(example: LabelledConstruction) -> str:
 
 def confusion(examples: Sequence[LabelledConstruction]) -> Confusion:
     """Splice every example."""
-    return Confusion.of((example.label, verdict(example)) for example in examples)
+    return Confusion(Counter((example.label, verdict(example)) for example in examples))
 
 
 def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledConstruction]:
@@ -107,11 +108,8 @@ def leak_confusion(held_out: bool, path: Path = LABELLED_LEAKS) -> Confusion:
         ValueError: the file cannot be read.
     """
     sentences = _read(path, dict)["held_out" if held_out else "tuned"]
-    return Confusion.of(
-        (label, "leak" if find_leak(sentence) else "clean")
-        for label, listed in sentences.items()
-        for sentence in listed
-    )
+    told = ((label, find_leak(sentence)) for label, listed in sentences.items() for sentence in listed)
+    return Confusion(Counter((label, "leak" if found else "clean") for label, found in told))
 
 
 def _read(path: Path, kind: type) -> Any:

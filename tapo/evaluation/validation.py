@@ -102,11 +102,7 @@ class Plan:
 
 
 def evaluate(options: RunOptions, console: Console) -> None:
-    """`tapo eval run`.
-
-    Raises:
-        ValueError: see `plan_evaluation` and `run_evaluation`.
-    """
+    """`tapo eval run`: plan it, and either say the commands or run it."""
     plan = plan_evaluation(options)
     if options.dry_run:
         for command in filter(None, [plan.merge_command(), *map(plan.command, plan.benchmarks)]):
