@@ -65,7 +65,7 @@ def read_dump(
     that is half-written and rows whose number is missing or not finite are left out and noted.
 
     Args:
-        tokenizer: counts tokens of outputs where the dump has no `response_tokens`; without one, characters are counted.
+        tokenizer: counts tokens where the dump has no `response_tokens`; without one, characters are counted.
 
     Raises:
         ValueError: the file cannot be read or has no usable row, a line before the last is no JSON object, or a row
@@ -118,7 +118,7 @@ class _Reader:
         samples = self._last_outputs()
         while batch := list(islice(samples, BATCH)):
             lengths = [length for _, length in batch]
-            if self.tokenizer:
+            if self.tokenizer is not None:
                 encoded = load_tokenizer(self.tokenizer)(lengths, add_special_tokens=False)["input_ids"]
                 lengths = list(map(len, encoded))
             yield from ((*numbers, length) for (numbers, _), length in zip(batch, lengths, strict=True))
@@ -173,7 +173,7 @@ class _Reader:
         if dumped:
             self.tokenizer = None
         fields["length"] = "response_tokens" if dumped else "output"
-        fields["length unit"] = "tokens" if dumped or self.tokenizer else "characters"
+        fields["length unit"] = "tokens" if dumped or self.tokenizer is not None else "characters"
         return fields
 
     def _number(self, row: dict[str, Any]) -> float | None:
@@ -210,7 +210,7 @@ class _Reader:
             if not isinstance(dumped, int):
                 raise ValueError(f"{line}: response_tokens = {dumped!r} cannot work: needs an integer")
             return dumped
-        return row["output"] if self.tokenizer else len(row["output"])
+        return len(row["output"]) if self.tokenizer is None else row["output"]
 
 
 @lru_cache(maxsize=1)

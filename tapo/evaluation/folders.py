@@ -30,12 +30,6 @@ class RunFolder:
     """{benchmark: {step: file}}, steps ascending."""
     manifest: dict[str, Any] | None
 
-    @property
-    def training_log(self) -> Path | None:
-        """`metrics.jsonl` of verl's `file` logger in the run's folder, where it is."""
-        file = (self.path.parent if self.path.name == PLAIN else self.path) / METRICS
-        return file if file.is_file() else None
-
 
 def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs of a report, with names that tell them apart.

@@ -113,7 +113,6 @@ def read_benchmarks(given: Sequence[str]) -> list[Benchmark]:
 
 def _read_benchmark(entry: str) -> Benchmark:
     import pyarrow
-    import pyarrow.compute
     from pyarrow import parquet
 
     name, _, path = entry.rpartition("=")
@@ -128,7 +127,7 @@ def _read_benchmark(entry: str) -> Benchmark:
         column = parquet.read_table(file, columns=["data_source"])["data_source"]
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise ValueError(f"--data = {entry!r} cannot be read: {error}") from error
-    sources = sorted(map(str, pyarrow.compute.unique(column).to_pylist()))
+    sources = sorted(map(str, column.unique().to_pylist()))
     if len(sources) != 1:
         raise ConfigError("--data", entry, f"needs rows of one data source, so one file a benchmark; got {sources}")
     return Benchmark(name, file, sources[0], len(column), sha256_of_file(file))

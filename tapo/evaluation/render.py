@@ -10,12 +10,12 @@ from jinja2 import Template
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from tapo.core.funnel import FUNNEL
 from tapo.evaluation.bootstrap import Estimate
 from tapo.evaluation.options import ReportCommand, SummaryCommand
 from tapo.evaluation.plots import write_plots
 from tapo.evaluation.report import Comparison, Report, RunReport, build_report
 from tapo.evaluation.step_report import LABELS, Reported, StepReport, label
-from tapo.evaluation.training_logs import Funnel
 from tapo.terminal import say
 
 MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
@@ -118,17 +118,15 @@ def _before_and_after(benchmark: str, runs: list[RunReport]) -> Table:
 
 
 def _funnels(report: Report) -> Iterator[Table]:
-    funnels = {run.name: run.funnel for run in report.runs if run.funnel}
-    if funnels:
-        stages = next(iter(funnels.values())).stages
-        header = ["run", *stages, "steps with trained rows", "rejected most for"]
-        yield "Constructions, sum over steps", header, [[name, *_funnel(funnel)] for name, funnel in funnels.items()]
-
-
-def _funnel(funnel: Funnel) -> list[str]:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in list(funnel.rejected.items())[:MAIN_REASONS])
-    trained = f"{funnel.steps_with_trained_rows} of {funnel.steps}"
-    return [*map(str, funnel.stages.values()), trained, reasons or "-"]
+    rows = []
+    for run in report.runs:
+        if run.funnel:
+            reasons = [f"{reason} {count}" for reason, count in run.funnel.rejected.items()][:MAIN_REASONS]
+            trained = f"{run.funnel.steps_with_trained_rows} of {run.funnel.steps}"
+            rows.append([run.name, *map(str, run.funnel.stages.values()), trained, ", ".join(reasons) or "-"])
+    if rows:
+        header = ["run", *FUNNEL, "steps with trained rows", "rejected most for"]
+        yield "Constructions, sum over steps", header, rows
 
 
 def _show_in(report: StepReport, name: str) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 from tapo.core.phrases import load_detector
 from tapo.evaluation.bootstrap import Estimate, paired_differences
 from tapo.evaluation.dumps import read_dump
-from tapo.evaluation.folders import RunFolder, find_runs, protocol_differences
+from tapo.evaluation.folders import METRICS, PLAIN, RunFolder, find_runs, protocol_differences
 from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.step_report import Reported, StepReport, label, step_report
-from tapo.evaluation.training_logs import Funnel, read_training_log
+from tapo.evaluation.step_report import Reported, label, step_report
+from tapo.evaluation.training_logs import CONSTRUCT, Funnel, read_training_log
 from tapo.versions import installed_versions
 
 
@@ -123,16 +123,6 @@ def compare(
     return Comparison(benchmark, (first.run, second.run), (first.step, second.step), len(shared), differences)
 
 
-def incomparable(one: StepReport, two: StepReport) -> dict[str, str]:
-    """{figure: why} of those that do not mean the same in both."""
-    reasons = {}
-    if one.samples * two.problems != two.samples * one.problems:
-        reasons["majority"] = "it depends on the number of samples a problem, and theirs differ"
-    if one.length_unit != two.length_unit:
-        reasons["length"] = f"one is in {one.length_unit}, the other in {two.length_unit}"
-    return {name: why for name, why in reasons.items() if name in one.figures and name in two.figures}
-
-
 class _Builder:
     """A report while it is built."""
 
@@ -220,11 +210,12 @@ class _Builder:
         return change
 
     def _funnel(self, folder: RunFolder) -> Funnel | None:
-        if folder.training_log is None:
+        file = (folder.path.parent if folder.path.name == PLAIN else folder.path) / METRICS
+        if not file.is_file():
             return None
-        where = f"{folder.name}, {folder.training_log.name}"
+        where = f"{folder.name}, {METRICS}"
         try:
-            log = read_training_log(folder.training_log, folder.name, only="tapo/construct/")
+            log = read_training_log(file, folder.name, only=CONSTRUCT)
         except ValueError as error:
             self.note(where, f"no construction funnel: {error}")
             return None
@@ -251,9 +242,14 @@ class _Builder:
         where, one, two = f"{benchmark}, {second.run} against {first.run}", first.report, second.report
         if first.step != second.step:
             self.note(where, f"steps {second.step} and {first.step} are compared")
-        reasons = incomparable(one, two)
-        self.note(where, *(f"{label(name)} not compared: {why}" for name, why in reasons.items()))
-        figures = [name for name in one.figures if name in two.figures and name not in reasons]
+        reasons = {}
+        if one.samples * two.problems != two.samples * one.problems:
+            reasons["majority"] = "it depends on the number of samples a problem, and theirs differ"
+        if one.length_unit != two.length_unit:
+            reasons["length"] = f"one is in {one.length_unit}, the other in {two.length_unit}"
+        both = [name for name in one.figures if name in two.figures]
+        self.note(where, *(f"{label(name)} not compared: {reasons[name]}" for name in both if name in reasons))
+        figures = [name for name in both if name not in reasons]
         comparison = compare(benchmark, first, second, figures, self.resampling)
         if comparison is None:
             raise ValueError(f"{where}: got {one.problems} and {two.problems} problems, none shared; needs shared ones")
