@@ -46,8 +46,8 @@ class Dump:
     path: Path
     sha256: str
     benchmarks: dict[str | None, pd.DataFrame]
-    """Samples by `data_source` where rows carry it; else all under None. The columns are those of `COLUMNS`, without
-    `truncated`, `unparsable` or `answer` where the dump cannot tell."""
+    """Samples by `data_source` where rows carry it; else all under None. The columns are `problem` and those behind
+    `uid` in `COLUMNS`, without `truncated`, `unparsable` or `answer` where the dump cannot tell."""
     problems: tuple[str, ...]
     """One digest a problem, equal in every run that asked the same prompt with the same ground truth."""
     fields: dict[str, str]
@@ -93,10 +93,10 @@ def _known(samples: pd.DataFrame, dumped_answers: bool) -> pd.DataFrame:
         dumped_answers: answers were dumped, so that none at all means none was given; else it means that this dump's
             answers do not stand in boxes, and the votes are unknown.
     """
-    unknown = [name for name in ("truncated", "unparsable") if (samples[name] == UNKNOWN).any()]
+    dropped = ["source", "uid", *(name for name in ("truncated", "unparsable") if (samples[name] == UNKNOWN).any())]
     if not dumped_answers and (samples["answer"] == UNKNOWN).all():
-        unknown.append("answer")
-    return samples.drop(columns=unknown)
+        dropped.append("answer")
+    return samples.drop(columns=dropped)
 
 
 class _Reader:

@@ -164,7 +164,7 @@ def majority_votes(samples: pd.DataFrame) -> pd.Series:
     correct in the share of its rows that were scored so. Unparsable answers do not vote; a problem without votes is
     wrong.
     """
-    voting = samples[samples["answer"] != UNKNOWN]
+    voting = samples.loc[samples["answer"] != UNKNOWN, ["problem", "answer", "correct"]]
     answers = voting.groupby(["problem", "answer"])["correct"].agg(["size", "mean"])
     most = answers.groupby("problem")["size"].transform("max")
     votes = answers.loc[answers["size"] == most, "mean"].groupby("problem").mean()
