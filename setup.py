@@ -10,10 +10,13 @@ CPU_REQUIREMENTS = [
 ]
 # `recipes` and `run_scripts` are links to the repository's `recipe/tapo` and `run_scripts`.
 PACKAGE_DATA = [
+    "cold_start/*.j2",
     "conf/tapo/*.yaml",
     "core/data/*",
     "evaluation/data/*",
     "inspection/page.*",
+    "launch/contract.yaml",
+    "platforms/cpu_environment.yaml",
     "py.typed",
     "recipes/README.md",
     "recipes/REQUIRED_VERL.txt",

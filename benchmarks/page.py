@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tapo.inspection.options import InspectOptions
 from tapo.inspection.page import write_page
 from tapo.records import ConstructionRecord, RecordWriter, TrainedRecord
 from tests.browser.chromium import chromium
@@ -106,7 +107,7 @@ def main(trajectories: int = 5000, tokens: int = 1500, steps: int = 100) -> None
         write_dump(folder, trajectories, tokens, steps)
         dump_size = sum(path.stat().st_size for path in folder.iterdir())
         started = time.perf_counter()
-        report = write_page(folder, folder / "page.html")
+        report = write_page(InspectOptions(dump=folder), folder / "page.html")
         seconds = time.perf_counter() - started
         assert report.shown == trajectories and report.unshaded == 0, report
         results = {

@@ -12,7 +12,7 @@ from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, c
 from tapo.core.selection import paper_thresholds
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
 
-__all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "TapoConfig", "read_tapo_config"]
+__all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "SpliceOptions", "TapoConfig", "read_tapo_config"]
 
 
 class OtsConfig(Options):
@@ -32,16 +32,9 @@ class OtsConfig(Options):
         return self
 
 
-class ConstructionConfig(Options):
-    """How the actor is asked for a construction. The paper does not say these."""
+class SpliceOptions(Options):
+    """Which answers are spliced onto the wrong rollout."""
 
-    max_tokens: Annotated[int, Needs("null or an integer >= 1", lambda tokens: tokens >= 1)] | None = None
-    """Most tokens of the actor's answer; null: one response and half a response for the analysis."""
-    temperature: NotNegative = 1.0
-    """Sampling temperature of the answer; top_p and top_k are the rollouts'."""
-    timeout_s: Annotated[float, Needs("seconds > 0", lambda seconds: seconds > 0)] = 600.0
-    """Seconds after which one construction is given up. It counts waiting in the engine's queue and, in the
-    asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
     min_prefix_tokens: AtLeastZero = 1
     """Least number of tokens kept from the wrong rollout; 0 allows answers that start over."""
     min_prefix_share: Share = MIN_PREFIX_SHARE
@@ -51,6 +44,18 @@ class ConstructionConfig(Options):
     """True drops constructions in which no reflection is recognised at the splice point. By default they are trained
     and counted in tapo/construct/without_reflection: recognition knows phrases of some thirty languages, and would
     drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
+
+
+class ConstructionConfig(SpliceOptions):
+    """How the actor is asked for a construction. The paper does not say these."""
+
+    max_tokens: Annotated[int, Needs("null or an integer >= 1", lambda tokens: tokens >= 1)] | None = None
+    """Most tokens of the actor's answer; null: one response and half a response for the analysis."""
+    temperature: NotNegative = 1.0
+    """Sampling temperature of the answer; top_p and top_k are the rollouts'."""
+    timeout_s: Annotated[float, Needs("seconds > 0", lambda seconds: seconds > 0)] = 600.0
+    """Seconds after which one construction is given up. It counts waiting in the engine's queue and, in the
+    asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
     prompt: str | None = None

@@ -92,13 +92,13 @@ class ConstructionRecord(BaseModel):
         """The micro-reflective trajectory: the response that is trained; empty where nothing was spliced."""
         return (self.prefix or "") + (self.reflection or "") + (self.correction or "")
 
-    def correct_above(self, threshold: float) -> bool:
+    def correct_above(self, reward_threshold: float) -> bool:
         """Whether the trajectory is correct; in a dump that does not say, whether its reward exceeds the threshold."""
         if self.is_correct is not None:
             return self.is_correct
-        return self.reward is not None and self.reward > threshold
+        return self.reward is not None and self.reward > reward_threshold
 
-    def stages(self, threshold: float) -> list[str]:
+    def stages(self, reward_threshold: float) -> list[str]:
         """The stages of the funnel that it has reached; of a dump that does not say, what its outcome tells."""
         if self.reached is not None:
             return self.reached
@@ -106,7 +106,7 @@ class ConstructionRecord(BaseModel):
             "attempted": True,
             "parsed": self.prefix is not None or self.outcome not in UNPARSED,
             "spliced": self.prefix is not None,
-            "correct": self.correct_above(threshold),
+            "correct": self.correct_above(reward_threshold),
             "trained": self.outcome == TRAINED,
         }
         return [stage for stage, yes in reached.items() if yes]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -46,15 +47,10 @@ def shipped_file(name: str) -> Path:
 
 def first_sentence(path: Path) -> str:
     """Of the comment that a recipe or a script begins with."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#!")]
-    comment = " ".join(line.removeprefix("#").strip() for line in lines[: _first_other(lines)])
+    lines = (line for line in path.read_text().splitlines() if not line.startswith("#!"))
+    comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
     match = re.match(r".*?[.:](?=\s|$)", comment)
     return (match[0] if match else comment).rstrip(".:")
-
-
-def _first_other(lines: list[str]) -> int:
-    """The index of the first line that is no comment."""
-    return next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from typing import Any
 from tapo.cold_start.answering import Actor, Request
 from tapo.cold_start.options import Limits
 from tapo.cold_start.store import QueryConstructions, outcome_of
+from tapo.config import SpliceOptions
 from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.reconstruction import Spliced
@@ -95,15 +96,8 @@ class ConstructionTask:
 
     @property
     def _constructor(self) -> Constructor:
-        return Constructor(
-            self.tokenizer,
-            self.template,
-            max_length=self.limits.response_length,
-            min_prefix_tokens=self.limits.min_prefix_tokens,
-            min_prefix_share=self.limits.min_prefix_share,
-            require_reflection=self.limits.require_reflection,
-            keep_failed=False,
-        )
+        splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
+        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False)
 
 
 def _response(rollouts: QueryRollouts, number: int) -> Response:

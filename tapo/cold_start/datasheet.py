@@ -1,6 +1,5 @@
 """What a cold-start data set is made of: counts, lengths, kept prefixes, and where it comes from."""
 
-import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,42 +13,10 @@ from tapo.cold_start.mixture import Choice
 from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore
 from tapo.files.atomic import write_text_atomically
+from tapo.versions import installed_versions
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-PACKAGES = ("tapo-verl", "verl", "torch", "transformers", "vllm", "math-verify")
-
-_MARKDOWN = Template(
-    """# Cold-start data
-
-{{ sheet.chats.total }} chats: {% for split, kinds in sheet.chats.by_split.items() %}{{ split }} \
-({% for kind, n in kinds.items() %}{{ n }} {{ kind }}{{ ", " if not loop.last }}{% endfor %})\
-{{ "; " if not loop.last }}{% endfor %}.
-{% for line in sheet.short %}
-**{{ line }}**
-{% endfor %}
-| queries by source | {{ sheet.outcomes | join(" | ") }} |
-| --- |{{ " --- |" * (sheet.outcomes | length) }}
-{% for source, counts in sheet.queries.items() -%}
-| {{ source }} |{% for outcome in sheet.outcomes %} {{ counts.get(outcome, 0) }} |{% endfor %}
-{% endfor %}
-`kept`: a trajectory was built. `ineligible`: too few right or wrong responses. Anything else: why the last attempt was
-rejected.
-
-| quantile | {{ sheet.quantiles | join(" | ") }} |
-| --- |{{ " --- |" * (sheet.quantiles | length) }}
-{% for name, values in sheet.distributions.items() -%}
-| {{ name }} |{% for value in values %} {{ value }} |{% endfor %}
-{% endfor %}
-| fact | value |
-| --- | --- |
-| model | {{ sheet.facts.model_path }} |
-| seed | {{ sheet.facts.seed }} |
-{% for name, value in sheet.facts.versions.items() -%}
-| {{ name }} | {{ value }} |
-{% endfor %}
-Prompt, sampling, limits, recipe and the fingerprints of model and rollouts are in `datasheet.json`.""",
-    trim_blocks=False,
-)
+TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
 
 
 def datasheet(
@@ -79,7 +46,7 @@ def datasheet(
         "attempts": dict(attempts),
         "quantiles": list(QUANTILES),
         "distributions": distributions,
-        "facts": {**facts, "recipe": recipe.model_dump(), "versions": versions()},
+        "facts": {**facts, "recipe": recipe.model_dump(), "versions": installed_versions()},
     }
 
 
@@ -95,18 +62,8 @@ def shortfalls(choice: Choice, recipe: Recipe) -> list[str]:
 def write_datasheet(sheet: Mapping[str, Any], folder: Path) -> None:
     """`datasheet.json` and `datasheet.md`."""
     write_text_atomically(folder / "datasheet.json", json.dumps(sheet, indent=1, ensure_ascii=False) + "\n")
-    write_text_atomically(folder / "datasheet.md", _MARKDOWN.render(sheet=sheet) + "\n")
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that decide about the data, where installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    template = Template(TEMPLATE.read_text(encoding="utf-8"))
+    write_text_atomically(folder / "datasheet.md", template.render(sheet=sheet) + "\n")
 
 
 def _quantiles(values: Sequence[float], digits: int) -> list[float]:

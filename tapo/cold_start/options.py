@@ -7,14 +7,14 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
-from tapo.core.defaults import MIN_PREFIX_SHARE
+from tapo.config import SpliceOptions
 from tapo.data.options import CorrectOptions
 from tapo.generation.engine import Sampling
 from tapo.generation.options import EngineOptions, RewardOptions
-from tapo.options import AtLeastOne, AtLeastZero, Needs, Options, Share
+from tapo.options import AtLeastOne, Needs, Options
 
 
-class Limits(CorrectOptions):
+class Limits(SpliceOptions, CorrectOptions):
     """Who is eligible, how often to try, and how long a trajectory may be."""
 
     panel = "Trajectories"
@@ -27,10 +27,6 @@ class Limits(CorrectOptions):
     """Tries a query; the first good one wins."""
     response_length: Annotated[AtLeastOne, typer.Option("--max-response-tokens")] = 8192
     """Most tokens of a trajectory."""
-    min_prefix_tokens: AtLeastZero = 1
-    """Least tokens kept of the wrong response."""
-    min_prefix_share: Share = MIN_PREFIX_SHARE
-    """Least share kept of the wrong response where no reflection follows."""
     require_reflection: bool = True
     """Drop trajectories in which no reflection is recognised."""
 

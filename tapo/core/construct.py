@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tapo.core.answer import parse_construction
-from tapo.core.defaults import MIN_PREFIX_SHARE
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.prompts import construction_messages
 from tapo.core.reconstruction import Spliced, splice
@@ -50,7 +49,7 @@ class Verdict(NamedTuple):
 
 Ask = Callable[[list[dict[str, str]]], Awaitable[Answer]]
 """Puts a construction prompt, as chat messages, to the actor."""
-Score = Callable[[Spliced], Awaitable[Verdict]]
+ScoreSpliced = Callable[[Spliced], Awaitable[Verdict]]
 """Scores a trajectory as a response to the query."""
 
 
@@ -85,21 +84,16 @@ class Constructor:
     Attributes:
         tokenizer: Hugging Face tokenizer.
         template: the construction prompt.
-        max_length: most tokens of a trajectory.
-        min_prefix_tokens, min_prefix_share, require_reflection, keep_prefix: see `splice`.
+        splicing: options of `splice`, `max_length` among them.
         keep_failed: whether a trajectory that is not correct is kept, as a negative.
     """
 
     tokenizer: Any
     template: str
-    max_length: int
-    min_prefix_tokens: int = 1
-    min_prefix_share: float = MIN_PREFIX_SHARE
-    require_reflection: bool = False
-    keep_prefix: bool = True
-    keep_failed: bool = True
+    splicing: Mapping[str, Any]
+    keep_failed: bool
 
-    async def carry(self, attempt: Attempt, ask: Ask, score: Score) -> None:
+    async def carry(self, attempt: Attempt, ask: Ask, score: ScoreSpliced) -> None:
         """Ask, parse, splice and score; the attempt says how far it got when this raises.
 
         Raises:
@@ -131,13 +125,9 @@ class Constructor:
             candidate.wrong.ids,
             reconstruction,
             self.tokenizer,
-            max_length=self.max_length,
-            min_prefix_tokens=self.min_prefix_tokens,
-            min_prefix_share=self.min_prefix_share,
-            require_reflection=self.require_reflection,
-            keep_prefix=self.keep_prefix,
             wrong_text=candidate.wrong.text,
             end_ids=turn_end(candidate.correct.ids, self.tokenizer),
+            **self.splicing,
         )
 
 

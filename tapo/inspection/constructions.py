@@ -9,11 +9,10 @@ from typing import Any, Protocol
 
 from tapo.cold_start.store import ConstructionStore, StoredAttempts
 from tapo.core.defaults import REWARD_THRESHOLD
-from tapo.core.funnel import REASONS, TRAINED
+from tapo.core.funnel import TRAINED
 from tapo.files.json_lines import Line
+from tapo.inspection.options import InspectOptions
 from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
-
-OUTCOMES = (TRAINED, "rejected", "all")
 
 
 class Records(Protocol):
@@ -39,53 +38,6 @@ class Entry:
     correct: bool
 
 
-@dataclass(frozen=True)
-class ConstructionFilter:
-    """Which constructions to show.
-
-    Raises:
-        ValueError: an unknown outcome or reason, or a reason of rejection for trained ones.
-    """
-
-    steps: tuple[int, int] | None = None
-    """First and last step, both included."""
-    outcome: str = "all"
-    reason: str | None = None
-    correct: bool = False
-    """Only those with the correct answer."""
-
-    def __post_init__(self) -> None:
-        if self.outcome not in OUTCOMES:
-            raise ValueError(f"outcome = {self.outcome!r} cannot work: allowed are {', '.join(OUTCOMES)}")
-        if self.reason is not None and self.reason not in REASONS:
-            raise ValueError(f"reason = {self.reason!r} cannot work: allowed are {', '.join(REASONS)}")
-        if self.reason is not None and self.outcome == TRAINED:
-            raise ValueError(f"reason = {self.reason!r} cannot work with outcome = 'trained': allowed is rejected")
-
-    def accepts(self, entry: Entry) -> bool:
-        """Whether a construction is to be shown."""
-        return (
-            (self.steps is None or self.steps[0] <= entry.step <= self.steps[1])
-            and (self.outcome == "all" or (self.outcome == TRAINED) == (entry.outcome == TRAINED))
-            and (self.reason is None or self.reason == entry.outcome)
-            and (entry.correct or not self.correct)
-        )
-
-
-def parse_steps(text: str) -> tuple[int, int]:
-    """(first, last) of `7` or `7-12`.
-
-    Raises:
-        ValueError: neither of the two, or the last step comes before the first.
-    """
-    first, dash, last = text.partition("-")
-    if first.isdecimal() and (last.isdecimal() if dash else not last):
-        steps = int(first), int(last or first)
-        if steps[0] <= steps[1]:
-            return steps
-    raise ValueError(f"step = {text!r} cannot work: needs a step such as 7 or a range such as 7-12")
-
-
 @dataclass
 class Constructions:
     """The counts of all constructions, and an entry for each.
@@ -105,9 +57,20 @@ class Constructions:
         """Files whose half-written last line was skipped."""
         return self.records.unfinished
 
-    def chosen(self, wanted: ConstructionFilter) -> list[Entry]:
-        """The wanted ones in the order of their steps."""
-        return sorted((entry for entry in self.entries if wanted.accepts(entry)), key=lambda entry: entry.step)
+    def chosen(self, options: InspectOptions) -> list[Entry]:
+        """Those that the options ask for, in the order of their steps."""
+        steps, outcomes = options.steps, options.outcomes
+        return sorted(
+            (
+                entry
+                for entry in self.entries
+                if (steps is None or steps[0] <= entry.step <= steps[1])
+                and (outcomes == "all" or (outcomes == TRAINED) == (entry.outcome == TRAINED))
+                and options.reason in (None, entry.outcome)
+                and (entry.correct or not options.correct)
+            ),
+            key=lambda entry: entry.step,
+        )
 
     def load(self, entry: Entry) -> ConstructionRecord:
         """The whole record."""

@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import model_validator
+from typing_extensions import Self
 
+from tapo.core.funnel import REASONS, TRAINED
 from tapo.data.options import CorrectOptions
-from tapo.options import AtLeastOne
+from tapo.options import AtLeastOne, ConfigError
+
+OUTCOMES = (TRAINED, "rejected", "all")
 
 
 class InspectOptions(CorrectOptions):
@@ -32,3 +37,29 @@ class InspectOptions(CorrectOptions):
     """Title of the page."""
     seed: int = 0
     """Of the choice among more trajectories than the page's limit."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if self.outcome not in (None, *OUTCOMES):
+            raise ConfigError("outcome", self.outcome, f"allowed are {', '.join(OUTCOMES)}")
+        if self.reason not in (None, *REASONS):
+            raise ConfigError("reason", self.reason, f"allowed are {', '.join(REASONS)}")
+        if self.reason is not None and self.outcome == TRAINED:
+            raise ValueError(f"reason = {self.reason!r} cannot work with outcome = 'trained': allowed is rejected")
+        self.steps  # noqa: B018  (raises where the text is no range)
+        return self
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """First and last step, both included; None for all."""
+        if self.step is None:
+            return None
+        first, dash, last = self.step.partition("-")
+        if first.isdecimal() and (last.isdecimal() if dash else not last) and int(first) <= int(last or first):
+            return int(first), int(last or first)
+        raise ConfigError("step", self.step, "needs a step such as 7 or a range such as 7-12")
+
+    @property
+    def outcomes(self) -> str:
+        """One of `OUTCOMES`."""
+        return self.outcome or ("rejected" if self.reason else "all" if self.html else TRAINED)

@@ -15,21 +15,22 @@ from typing import Any
 
 from rich.console import Console
 
-from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.funnel import FUNNEL
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
 from tapo.inspection.constructions import (
-    ConstructionFilter,
     Constructions,
     Entry,
     TrainedRows,
     read_constructions,
     spread_over_steps,
 )
+from tapo.inspection.options import InspectOptions
 from tapo.inspection.trajectories import print_skipped, query_text
 from tapo.records import ConstructionRecord, TrainedRecord
 
+LIMIT = 5000
+"""Trajectories of a page, unless asked for more."""
 CHUNK = 100
 """Trajectories of one gzipped chunk."""
 SHOWN = ("key", "wrong", "wrong_session", "correct", "correct_session", "reflection", "correction")
@@ -58,34 +59,21 @@ class PageReport:
     size: int
 
 
-def write_page(
-    dump: Path,
-    html: Path,
-    *,
-    wanted: ConstructionFilter | None = None,
-    title: str | None = None,
-    limit: int = 5000,
-    seed: int = 0,
-    reward_threshold: float = REWARD_THRESHOLD,
-) -> PageReport:
-    """Write the page of a dump; more than `limit` trajectories are thinned out evenly over steps, and it says so.
+def write_page(options: InspectOptions, html: Path) -> PageReport:
+    """Write the page of a dump; more than the limit of trajectories are thinned out evenly over steps, and it says so.
 
     Args:
-        dump: as `read_constructions` is given it.
+        options: which trajectories may be shown; the funnel counts all of the dump.
         html: the file to write; its folder is made.
-        wanted: which trajectories may be shown. The funnel counts all of the dump.
-        title: of the page; the dump's path unless given.
-        limit: most trajectories on the page.
-        seed: of the choice among more than `limit`.
-        reward_threshold: see `read_constructions`.
 
     Raises:
         ValueError: see `read_constructions` and `TrainedRows`; or a trajectory contradicts itself.
     """
-    constructions = read_constructions(dump, reward_threshold=reward_threshold)
+    dump = options.dump
+    constructions = read_constructions(dump, reward_threshold=options.reward_threshold)
     rows = TrainedRows(dump, constructions.entries)
-    fitting = constructions.chosen(wanted or ConstructionFilter())
-    entries = spread_over_steps(fitting, limit, seed)
+    fitting = constructions.chosen(options)
+    entries = spread_over_steps(fitting, options.limit or LIMIT, options.seed)
     index, chunks, unshaded = [], [], 0
     for start in range(0, len(entries), CHUNK):
         texts = []
@@ -97,7 +85,7 @@ def write_page(
         chunks.append(packed(texts))
     unfinished = [*constructions.unfinished, *rows.reader.unfinished]
     report = PageReport(len(entries), len(fitting), len(constructions.entries), unshaded, unfinished, 0)
-    content = render(title or f"TAPO trajectories: {dump}", constructions, report, index, chunks)
+    content = render(options.title or f"TAPO trajectories: {dump}", constructions, report, index, chunks)
     html.parent.mkdir(parents=True, exist_ok=True)
     html.write_bytes(content)
     return replace(report, size=len(content))

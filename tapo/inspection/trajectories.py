@@ -7,39 +7,33 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tapo.core.defaults import REWARD_THRESHOLD
-from tapo.inspection.constructions import ConstructionFilter, read_constructions
+from tapo.inspection.constructions import read_constructions
+from tapo.inspection.options import InspectOptions
 from tapo.records import ConstructionRecord
 from tapo.terminal import harmless
 
 STYLES = {"prefix": "red", "reflection": "bold yellow", "correction": "green"}
 DROPPED = "dim strike"
 HEADING = "bold cyan"
+LIMIT = 3
+"""Trajectories that are printed, unless asked for more."""
 FOLDED_LINES = 6
 """Lines that are shown of a sibling, and of a wrong rollout that nothing was spliced onto, unless asked for more."""
 
 
-def print_trajectories(
-    folder: Path,
-    console: Console,
-    *,
-    wanted: ConstructionFilter,
-    limit: int = 3,
-    full: bool = False,
-    reward_threshold: float = REWARD_THRESHOLD,
-) -> int:
-    """Print the last `limit` wanted constructions, the most trained policy's; return how many.
+def print_trajectories(options: InspectOptions, console: Console) -> int:
+    """Print the last trajectories that are asked for, the most trained policy's; return how many.
 
     Raises:
         ValueError: see `read_constructions`.
     """
-    constructions = read_constructions(folder, reward_threshold=reward_threshold)
-    chosen = constructions.chosen(wanted)
-    shown = chosen[-limit:]
+    constructions = read_constructions(options.dump, reward_threshold=options.reward_threshold)
+    chosen = constructions.chosen(options)
+    shown = chosen[-(options.limit or LIMIT) :]
     styles = {**STYLES, "dropped": DROPPED}
     console.print(Text.assemble(*((f" {name} ", style) for name, style in styles.items())))
     for entry in shown:
-        console.print(panel(constructions.load(entry), full=full))
+        console.print(panel(constructions.load(entry), full=options.full))
     console.print(f"{len(shown)} of {len(chosen)} that fit, {len(constructions.entries)} in all")
     print_skipped(constructions.unfinished, console)
     return len(shown)

@@ -26,20 +26,17 @@ def check_cluster(timeout_s: float = PROBE_TIMEOUT_S) -> None:
         ClusterError: names each node that lacks tapo-verl, or has another version of it or of verl.
     """
     wanted = {"tapo": __version__, "verl": importlib.metadata.version("verl")}
-    probes = {_probe_on(node["NodeID"]): _name(node) for node in ray.nodes() if _takes_workers(node)}
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    probes = {_probe_on(node["NodeID"]): _name(node) for node in nodes}
     ready, late = ray.wait(list(probes), num_returns=len(probes), timeout=timeout_s)
-    found = {probes[probe]: _outcome(probe) for probe in ready}
-    found |= {probes[probe]: f"no answer within {timeout_s:.0f} s" for probe in late}
-    if faults := {node: fault for node, got in sorted(found.items()) if (fault := _fault(got, wanted))}:
-        listed = "; ".join(f"{node}: {fault}" for node, fault in faults.items())
+    faults = {probes[probe]: f"no answer within {timeout_s:.0f} s" for probe in late}
+    faults |= {probes[probe]: fault for probe in ready if (fault := _fault(probe, wanted))}
+    if faults:
+        listed = "; ".join(f"{node}: {fault}" for node, fault in sorted(faults.items()))
         raise ClusterError(
             f"TAPO needs tapo-verl {__version__} on every node of the Ray cluster, as here. {listed}. Install it there "
             "in the environment of verl, or ship it with ray_kwargs.ray_init.runtime_env."
         )
-
-
-def _takes_workers(node: Mapping[str, Any]) -> bool:
-    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) > 0
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -59,17 +56,13 @@ def _probe_on(node_id: str) -> ray.ObjectRef:
     return ray.remote(versions).options(num_cpus=0, max_retries=0, scheduling_strategy=where).remote()
 
 
-def _outcome(probe: ray.ObjectRef) -> dict[str, str] | str:
+def _fault(probe: ray.ObjectRef, wanted: Mapping[str, str]) -> str:
+    """What keeps a node that has answered out of the run; empty for nothing."""
     try:
-        return ray.get(probe)
+        found = ray.get(probe)
     except ray.exceptions.RayTaskError as error:
         return str(error.cause)
     except ray.exceptions.RayError as error:
         return type(error).__name__
-
-
-def _fault(found: dict[str, str] | str, wanted: Mapping[str, str]) -> str | None:
-    if isinstance(found, str):
-        return found
     other = [f"{package} {version}" for package, version in found.items() if version != wanted[package]]
-    return f"has {', '.join(other)}" if other else None
+    return f"has {', '.join(other)}" if other else ""

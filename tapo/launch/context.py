@@ -26,12 +26,6 @@ def prompt_tokens(tapo: TapoConfig, tokenizer: Any, template_kwargs: dict[str, A
     return len(tokenizer.encode(text, add_special_tokens=False)) + REENCODING_TOKENS
 
 
-def construction_length(tapo: TapoConfig, rollout: DictConfig, words: int) -> int:
-    """Tokens of the longest construction: query, two responses and the prompt's own `words`, then the answer."""
-    prompt = rollout.prompt_length + 2 * rollout.response_length + words
-    return prompt + construction_max_tokens(tapo, rollout.response_length)
-
-
 def kv_bytes_per_token(text_config: Any, bytes_per_value: int) -> int | None:
     """Bytes of KV cache that a token takes over all layers of a decoder; None where its config does not say."""
     layers = getattr(text_config, "num_hidden_layers", None)
@@ -60,7 +54,9 @@ def context_report(config: DictConfig, tapo: TapoConfig, model: Any) -> tuple[in
     rollout = config.actor_rollout_ref.rollout
     text_config = model.hf_config.get_text_config()
     kwargs = dict(config.data.get("apply_chat_template_kwargs") or {})
-    wanted = construction_length(tapo, rollout, prompt_tokens(tapo, model.tokenizer, kwargs))
+    # The longest construction: query, two responses and the prompt's own words, then the answer.
+    wanted = rollout.prompt_length + 2 * rollout.response_length + prompt_tokens(tapo, model.tokenizer, kwargs)
+    wanted += construction_max_tokens(tapo, rollout.response_length)
     context = getattr(text_config, "max_position_embeddings", None) or wanted
     length = rollout.max_model_len or min(wanted, context)
     source = "as set" if rollout.max_model_len else "the model's context" if context < wanted else "set by TAPO"

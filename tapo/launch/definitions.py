@@ -2,11 +2,11 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -28,7 +28,7 @@ def find(module: str, name: str, seen: frozenset[tuple[str, str]] = frozenset())
         return None
     seen |= {(module, name)}
     head, _, member = name.partition(".")
-    for statement in _statements(_source(module).tree.body):
+    for statement in _statements(_source(module)[0]):
         if isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
                 if head == (alias.asname or alias.name):
@@ -69,15 +69,9 @@ def _parameter(name: str, kind: Any, has_default: bool) -> Parameter:
     return Parameter(name, kind, default=... if has_default else Parameter.empty)
 
 
-class _Source(NamedTuple):
-    tree: ast.Module
-    package: str
-    """What relative imports in it start from."""
-
-
 @lru_cache
-def _source(module: str) -> _Source:
-    """An empty tree where there is no such module."""
+def _source(module: str) -> tuple[ast.Module, str]:
+    """(its tree, what relative imports in it start from); an empty tree where there is no such module."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -87,18 +81,17 @@ def _source(module: str) -> _Source:
             (path.with_name(f"{path.name}.py"), module.rpartition(".")[0]),
         ):
             if file.is_file():
-                return _Source(ast.parse(file.read_text(encoding="utf-8")), package)
-    return _Source(ast.Module(body=[], type_ignores=[]), module)
+                return ast.parse(file.read_text(encoding="utf-8")), package
+    return ast.Module(body=[], type_ignores=[]), module
 
 
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+def _statements(block: ast.AST) -> Iterator[ast.stmt]:
     """A module's own statements, also those under a condition."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With):
-            for block in ("body", "handlers", "orelse", "finalbody"):
-                for part in getattr(statement, block, ()):
-                    yield from _statements(part.body if isinstance(part, ast.ExceptHandler) else [part])
+    for part in ast.iter_child_nodes(block):
+        if isinstance(part, ast.stmt):
+            yield part
+        if isinstance(part, ast.If | ast.Try | ast.With | ast.ExceptHandler):
+            yield from _statements(part)
 
 
 def _defined(statement: ast.stmt) -> set[str]:
@@ -123,4 +116,4 @@ def _origin(module: str, statement: ast.ImportFrom) -> str:
     """The absolute name of the module that names are imported from."""
     if not statement.level:
         return statement.module or ""
-    return importlib.util.resolve_name("." * statement.level + (statement.module or ""), _source(module).package)
+    return importlib.util.resolve_name("." * statement.level + (statement.module or ""), _source(module)[1])

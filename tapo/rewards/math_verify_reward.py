@@ -12,6 +12,7 @@ In a verl launch command::
 import logging
 import math
 import re
+from decimal import Decimal
 from numbers import Number
 from typing import Any, TypedDict
 
@@ -21,7 +22,7 @@ from tapo.rewards.verifier_pool import shared_pool
 logger = logging.getLogger(__name__)
 
 # One way only to match any text, so that a hundred thousand digits take linear time.
-_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _PASSED_BY_VERL = frozenset({"reward_router_address", "reward_model_tokenizer"})  # only where a reward model runs
 _warned_about: set[str] = set()
 
@@ -106,21 +107,12 @@ def _decide_without_math_verify(gold: str, answer: str) -> str | None:
     """
     if gold == answer:
         return "equal"
-    gold_number, answer_number = _canonical_number(gold), _canonical_number(answer)
-    if gold_number is None or answer_number is None:
+    if not (_NUMBER.fullmatch(gold) and _NUMBER.fullmatch(answer)):
         return None
-    if gold_number == answer_number:
+    # Exact, whatever their length.
+    if Decimal(gold) == Decimal(answer):
         return "equal"
     return None if "." in gold + answer else "different"
-
-
-def _canonical_number(text: str) -> tuple[bool, str, str] | None:
-    """Return (is negative, integer digits, decimal digits) of a plain number, else None. No limit on its length."""
-    match = _NUMBER.fullmatch(text)
-    if match is None or not (match[2] or match[3]):
-        return None
-    integer, decimals = match[2].lstrip("0"), (match[3] or "").rstrip("0")
-    return match[1] == "-" and bool(integer or decimals), integer, decimals
 
 
 def _gold(ground_truth: Any, data_source: str, extra_info: dict[str, Any] | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from verl.experimental.agent_loop import AgentLoopOutput
 
 from tapo.chat import prompt_ids
-from tapo.config import TapoConfig
+from tapo.config import SpliceOptions, TapoConfig
 from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict, room_for_answer
 from tapo.core.funnel import ConstructionError
 from tapo.core.reconstruction import Spliced, decode, response_text
@@ -74,11 +74,11 @@ class GroupConstructor:
         self.constructor = Constructor(
             tokenizer,
             config.template(),
-            max_length=budget.response_length,
-            min_prefix_tokens=config.construction.min_prefix_tokens,
-            min_prefix_share=config.construction.min_prefix_share,
-            require_reflection=config.construction.require_reflection,
-            keep_prefix=config.keep_prefix,
+            {
+                "max_length": budget.response_length,
+                "keep_prefix": config.keep_prefix,
+                **config.construction.part(SpliceOptions),
+            },
             keep_failed=config.contrast != "none",
         )
         self._warned_of_thinking = False

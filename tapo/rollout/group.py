@@ -8,7 +8,7 @@ from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopOutput
 
-from tapo.rollout.report import NO_CORRECT_KEY
+from tapo.rollout.group_report import NO_CORRECT_KEY
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Judge:
     """What a run means by correct and by cut off.
 
     Attributes:
-        threshold: a response is correct iff its correctness is greater.
+        reward_threshold: a response is correct iff its correctness is greater.
         correct_key: where correctness stands in the reward's extra info; None: it is the reward.
         response_length: tokens at which a response is cut off.
         end_ids: tokens that end a response.
     """
 
-    threshold: float
+    reward_threshold: float
     correct_key: str | None
     response_length: int
     end_ids: frozenset[int]
@@ -34,6 +34,8 @@ class Judge:
             ValueError: there is none; says what is there.
         """
         value: Any = output.reward_score
+        if value is None or math.isnan(value):
+            raise ValueError("no_reward")
         if self.correct_key is not None:
             info = output.extra_fields.get("reward_extra_info") or {}
             if self.correct_key not in info:
@@ -45,13 +47,13 @@ class Judge:
         except (TypeError, ValueError):
             number = math.nan
         if math.isnan(number):
-            raise ValueError("no_reward" if self.correct_key is None else f"{self.correct_key} = {value!r}")
+            raise ValueError(f"{self.correct_key} = {value!r}")
         return number
 
     def is_correct(self, output: AgentLoopOutput) -> bool:
         """Whether a scored response is correct; one that says nothing of it is not."""
         try:
-            return self.correctness(output) > self.threshold
+            return self.correctness(output) > self.reward_threshold
         except ValueError:
             return False
 
@@ -118,6 +120,4 @@ def _unsupported(outputs: list[AgentLoopOutput]) -> str | None:
     [output] = outputs
     if not all(output.response_mask):
         return "multi_turn"
-    if output.multi_modal_data:
-        return "multi_modal"
-    return "no_reward" if output.reward_score is None or math.isnan(output.reward_score) else None
+    return "multi_modal" if output.multi_modal_data else None

@@ -19,7 +19,7 @@ from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge, Rollout
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +111,11 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         constructions = await asyncio.gather(
             *(self._construct_one(group, *pair, group.size + j) for j, pair in enumerate(pairs))
         )
-        for construction in constructions:
-            record = self._record(construction, group, step)
+        records = [self._record(construction, group, step) for construction in constructions]
+        for record in records:
             report.count(record)
+        # Behind the counts: a full disk loses lines of the dump, and no row that was published.
+        for record in records:
             self._dump.write(record)
 
     async def _construct_one(self, group: Group, wrong: Rollout, correct: Rollout, session_id: int) -> Construction:

@@ -12,12 +12,10 @@ from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from tapo.core.groups import is_ref_group
 from tapo.trainer.batch import shuffled_rows
-from tapo.trainer.loss import COUNTS_FIELD, KIND_FIELD, MiniBatchCounts, PerKindLoss
+from tapo.trainer.loss import KIND_FIELD, REF_TOTALS_FIELD, ROLLOUT_TOKENS_FIELD, PerKindLoss
 
 MINI_BATCH_FIELD = "tapo_mini_batch_size"
 """Rows of a mini-batch, constructed ones included: with it an update takes as many optimiser steps as GRPO's."""
-REF_TOTALS_FIELD = "tapo_ref_totals"
-"""`RefTotals` of the update."""
 
 
 class TapoTrainingWorker(TrainingWorker):
@@ -57,15 +55,12 @@ class TapoTrainingWorker(TrainingWorker):
         """verl's, on one mini-batch."""
         is_ref = torch.tensor([is_ref_group(str(uid)) for uid in tu.get(data, "uid")], dtype=torch.bool)
         data[KIND_FIELD] = is_ref.to(data["input_ids"].device)
-        tu.assign_non_tensor_data(data, COUNTS_FIELD, self._counts(data, is_ref))
-        return super().train_batch(data)
-
-    def _counts(self, data: TensorDict, is_ref: torch.Tensor) -> MiniBatchCounts:
-        """Rollout tokens over the data-parallel ranks, counted as verl's engines count tokens: by the loss mask."""
+        # By the loss mask, as verl's engines count tokens.
         tokens = torch.tensor([int(mask.sum()) for mask in data["loss_mask"].unbind()])
         total = tokens[~is_ref].sum().to(get_device_id())
         torch.distributed.all_reduce(total, group=self.engine.get_data_parallel_group())
-        return MiniBatchCounts(int(total), tu.get_non_tensor_data(data, key=REF_TOTALS_FIELD, default=None))
+        tu.assign_non_tensor_data(data, ROLLOUT_TOKENS_FIELD, int(total))
+        return super().train_batch(data)
 
 
 class _CombinedLoss:

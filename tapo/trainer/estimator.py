@@ -1,5 +1,6 @@
 """The advantage estimator `tapo`, as verl's registry wants it."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,11 @@ def compute_tapo_advantage(
     """
     rewards = token_level_rewards.sum(dim=-1)
     by_std = True if config is None else config.get("norm_adv_by_std_in_grpo", True)
-    advantages = decoupled_advantage(rewards, index.tolist(), normalize_by_std=by_std)
-    lone = lone_rollouts(index)
+    uids = list(map(str, index))
+    advantages = decoupled_advantage(rewards, uids, normalize_by_std=by_std)
+    sizes = Counter(uids)
+    lone = torch.tensor([sizes[uid] == 1 and not is_ref_group(uid) for uid in uids], dtype=torch.bool)
     # verl's GRPO gives a rollout without siblings (the others failed) its raw reward, divided by 1 + epsilon.
     advantages[lone] = rewards[lone].float() / (1 + 1e-6) if by_std else rewards[lone].float()
     advantages_NT = advantages.unsqueeze(-1) * response_mask
     return advantages_NT, advantages_NT
-
-
-def lone_rollouts(index: np.ndarray) -> torch.Tensor:
-    """[N] whether a row is a rollout and the only one of its group."""
-    groups, inverse, counts = np.unique(index.astype(str), return_inverse=True, return_counts=True)
-    rollouts = np.array([not is_ref_group(group) for group in groups])
-    return torch.from_numpy(((counts == 1) & rollouts)[inverse])

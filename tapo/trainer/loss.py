@@ -15,8 +15,10 @@ from tapo.trainer.batch import is_padding
 
 KIND_FIELD = "tapo_is_ref"
 """[N] bool per row of a mini-batch: constructed or not."""
-COUNTS_FIELD = "tapo_mini_batch_counts"
-"""`MiniBatchCounts` of the mini-batch, the same on every rank."""
+ROLLOUT_TOKENS_FIELD = "tapo_rollout_tokens"
+"""Of the mini-batch, over all data-parallel ranks, as in GRPO."""
+REF_TOTALS_FIELD = "tapo_ref_totals"
+"""`RefTotals` of the update; not there without constructed rows."""
 LAMBDA_FIELD = "tapo_lambda_ref"
 
 AVERAGES_BY_ITSELF = "geo_mean"
@@ -46,19 +48,6 @@ def ref_totals(tags: Sequence[dict], mini_batches: int) -> RefTotals:
     return RefTotals(sum(lengths) / mini_batches, len(lengths) / mini_batches, max(lengths))
 
 
-@dataclass(frozen=True)
-class MiniBatchCounts:
-    """What the two losses are normalised over.
-
-    Attributes:
-        rollout_tokens: total of this mini-batch across data-parallel ranks, as in GRPO.
-        refs: None without constructed rows.
-    """
-
-    rollout_tokens: int
-    refs: RefTotals | None
-
-
 class PerKindLoss:
     """Evaluates a loss function of verl once per group kind, each with its own normalisation.
 
@@ -80,11 +69,11 @@ class PerKindLoss:
 
         Without constructed rows in the update it is the wrapped loss, untouched. Metrics are the rollouts'.
         """
-        counts: MiniBatchCounts | None = tu.get_non_tensor_data(data, key=COUNTS_FIELD, default=None)
-        if counts is None or counts.refs is None:
+        totals: RefTotals | None = tu.get_non_tensor_data(data, key=REF_TOTALS_FIELD, default=None)
+        if totals is None:
             return self.loss_fn(model_output=model_output, data=data, dp_group=dp_group)
-        totals, is_ref = counts.refs, data[KIND_FIELD]
-        rollouts = restrict(data, ~is_ref, tokens=counts.rollout_tokens)
+        is_ref = data[KIND_FIELD]
+        rollouts = restrict(data, ~is_ref, tokens=data[ROLLOUT_TOKENS_FIELD])
         refs = restrict(data, is_ref, tokens=totals.tokens, rows=totals.rows)
         if self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
             refs["advantages"] = refs["advantages"] * (data["global_batch_size"] / totals.rows)

@@ -1,11 +1,12 @@
 """Advantages of constructed rows: decoupled, contrasted, weighted by token."""
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from tensordict import TensorDict
 
 from tapo.config import TapoConfig
 from tapo.core.advantage import decoupled_advantage
@@ -13,54 +14,71 @@ from tapo.core.suppression import ood_token_weights
 
 
 @dataclass(frozen=True)
-class RefRows:
-    """The constructed rows of one batch, padding excluded, right-padded tensors.
+class RefRow:
+    """A constructed row as its update saw it.
 
     Attributes:
-        uids: N group ids, each ending in the reference suffix.
-        rewards_N: rewards, KL penalty included where the run has one.
-        source_rewards_N: the reward of the wrong rollout that each row grew from.
-        prefix_lengths_N: kept tokens.
-        mask_NT, log_probs_NT, entropy_NT: of the old policy.
+        uid: its group id, ending in the reference suffix.
+        source_key: the wrong rollout that it grew from.
+        prefix_length: kept tokens.
+        reward: KL penalty included where the run has one.
+        advantage: before the token weights.
+        weights_T: of the response's tokens; ones where OTS is off.
+        log_probs_T, entropy_T: of the old policy.
     """
 
-    uids: list[str]
-    rewards_N: torch.Tensor
-    source_rewards_N: torch.Tensor
-    prefix_lengths_N: torch.Tensor
-    mask_NT: torch.Tensor
-    log_probs_NT: torch.Tensor
-    entropy_NT: torch.Tensor
+    uid: str
+    source_key: str
+    prefix_length: int
+    reward: float
+    advantage: float
+    weights_T: torch.Tensor
+    log_probs_T: torch.Tensor
+    entropy_T: torch.Tensor
 
 
-@dataclass(frozen=True)
-class RefAdvantages:
-    """advantage_N before, advantages_NT after the token weights; weights_NT are ones where OTS is off."""
-
-    advantage_N: torch.Tensor
-    weights_NT: torch.Tensor
-    advantages_NT: torch.Tensor
-
-
-def ref_advantages(rows: RefRows, config: TapoConfig, algorithm: Any) -> RefAdvantages:
+def ref_rows(
+    data: TensorDict,
+    uids: Sequence[str],
+    tags: Sequence[Mapping[str, Any]],
+    source_rewards_N: torch.Tensor,
+    config: TapoConfig,
+    algorithm: Any,
+) -> list[RefRow]:
     """Normalise each G_ref by itself (TAPO, eq. 4 and 5) and weight its tokens (eq. 7).
 
     With `contrast: source` the rewards of the wrong rollouts built upon enter the group's mean and std: a signal
     remains when every construction succeeds.
+
+    Args:
+        data: of N rows without padding rows: right-padded `token_level_rewards`, `response_mask`, `old_log_probs` and
+            `entropy`, each [N, T].
+        uids, tags: of each row its group and what `REF_TAG` holds.
+        source_rewards_N: the reward of the wrong rollout that each row grew from.
     """
+    rewards_N, mask_NT = data["token_level_rewards"].sum(dim=1), data["response_mask"].bool()
+    log_probs_NT, entropy_NT = data["old_log_probs"], data["entropy"]
     contrast: defaultdict[Hashable, list[float]] | None = None
     if config.contrast == "source":
         contrast = defaultdict(list)
-        for uid, reward in zip(rows.uids, rows.source_rewards_N.tolist(), strict=True):
+        for uid, reward in zip(uids, source_rewards_N.tolist(), strict=True):
             contrast[uid].append(reward)
-    advantage_N = decoupled_advantage(
-        rows.rewards_N,
-        rows.uids,
-        contrast_rewards=contrast,
-        normalize_by_std=algorithm.get("norm_adv_by_std_in_grpo", True),
-    )
+    by_std = algorithm.get("norm_adv_by_std_in_grpo", True)
+    advantage_N = decoupled_advantage(rewards_N, uids, contrast_rewards=contrast, normalize_by_std=by_std)
     if config.ots.enable:
-        weights_NT = ood_token_weights(rows.log_probs_NT, rows.entropy_NT, low=config.ots.low, high=config.ots.high)
+        weights_NT = ood_token_weights(log_probs_NT, entropy_NT, low=config.ots.low, high=config.ots.high)
     else:
-        weights_NT = torch.ones_like(rows.log_probs_NT, dtype=torch.float32)
-    return RefAdvantages(advantage_N, weights_NT, advantage_N.unsqueeze(1) * weights_NT * rows.mask_NT)
+        weights_NT = torch.ones_like(log_probs_NT, dtype=torch.float32)
+    return [
+        RefRow(
+            uid=uid,
+            source_key=tag["source_key"],
+            prefix_length=tag["prefix_length"],
+            reward=float(rewards_N[i]),
+            advantage=float(advantage_N[i]),
+            weights_T=weights_NT[i, mask_NT[i]],
+            log_probs_T=log_probs_NT[i, mask_NT[i]],
+            entropy_T=entropy_NT[i, mask_NT[i]],
+        )
+        for i, (uid, tag) in enumerate(zip(uids, tags, strict=True))
+    ]

@@ -27,21 +27,14 @@ from tapo.launch.cluster import check_cluster
 from tapo.launch.contract import check_contract
 from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
-from tapo.rollout.report import NO_CORRECT_KEY, GroupReport
+from tapo.rollout.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
-from tapo.trainer.actor import (
-    MINI_BATCH_FIELD,
-    REF_TOTALS_FIELD,
-    TapoActorRolloutRefWorker,
-    TapoDetachActorWorker,
-)
+from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
 from tapo.trainer.batch import deal, interleave, is_padding, select, split
-from tapo.trainer.log_probs import SplitLogProbs
-from tapo.trainer.loss import LAMBDA_FIELD, ref_totals
-from tapo.trainer.metrics import RefStep, step_metrics
-from tapo.trainer.ref_advantage import RefRows, ref_advantages
-from tapo.trainer.table import log_rows, trajectory_rows
-from tapo.trainer.trained_rows import dump_trained_rows
+from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals
+from tapo.trainer.metrics import step_metrics
+from tapo.trainer.ref_advantage import RefRow, ref_rows
+from tapo.trainer.trained_rows import dump_trained_rows, log_rows, trajectory_rows
 from tapo.transfer import KVBatchMeta
 
 logger = logging.getLogger(__name__)
@@ -62,7 +55,7 @@ class TapoTrainer:
         check_contract()
         self.tapo = prepare_run(config)
         check_cluster()
-        self._ref_steps: list[RefStep] = []
+        self._ref_rows: dict[str, RefRow] = {}
         self._warned_of_nothing = False
         self._trained_dump = RecordWriter(self.tapo.dump_dir, TrainedRecord)
         super().__init__(config)
@@ -133,19 +126,13 @@ class TapoTrainer:
 
         real = [i for i, tag in enumerate(refs.tags) if not is_padding(tag)]
         tags = [refs.tags[i][REF_TAG] for i in real]
-        rows = RefRows(
-            uids=[uids[i] for i in real],
-            rewards_N=data.batch["token_level_rewards"][real].sum(dim=1),
-            source_rewards_N=self._rewards([tag["source_key"] for tag in tags], refs.partition_id),
-            prefix_lengths_N=torch.tensor([tag["prefix_length"] for tag in tags]),
-            mask_NT=data.batch["response_mask"][real],
-            log_probs_NT=data.batch["old_log_probs"][real],
-            entropy_NT=data.batch["entropy"][real],
-        )
-        step = RefStep(rows, ref_advantages(rows, self.tapo, self.config.algorithm))
-        self._ref_steps.append(step)
+        sources_N = self._rewards([tag["source_key"] for tag in tags], refs.partition_id)
+        real_uids = [uids[i] for i in real]
+        rows = ref_rows(data.batch[real], real_uids, tags, sources_N, self.tapo, self.config.algorithm)
         advantages = torch.zeros_like(data.batch["old_log_probs"], dtype=torch.float32)
-        advantages[real] = step.advantages.advantages_NT
+        for i, row in zip(real, rows, strict=True):
+            self._ref_rows[refs.keys[i]] = row
+            advantages[i, data.batch["response_mask"][i].bool()] = row.advantage * row.weights_T
         output = {"advantages": advantages, "returns": advantages}
         if self.config.algorithm.use_kl_in_reward:
             output["token_level_rewards"] = data.batch["token_level_rewards"]
@@ -183,11 +170,13 @@ class TapoTrainer:
         ]
         report = GroupReport.total_of(reports)
         self._say_when_nothing_is_constructed(report)
-        metrics.update(step_metrics(report, self._ref_steps))
-        dump_trained_rows(self._trained_dump, batch, self._ref_steps, step=self.global_steps)
-        if self.tapo.log_trajectories_every and self.global_steps % self.tapo.log_trajectories_every == 0:
-            self._log_trajectories(batch)
-        self._ref_steps = []
+        metrics.update(step_metrics(report, self._ref_rows.values()))
+        dump_trained_rows(self._trained_dump, batch, self._ref_rows, step=self.global_steps)
+        every, step = self.tapo.log_trajectories_every, self.global_steps
+        if every and step % every == 0:
+            rows = trajectory_rows(self._ref_rows, batch.partition_id, self.tokenizer, self.tapo, step)
+            log_rows(self.logger.logger, rows, step)
+        self._ref_rows = {}
 
     def _say_when_nothing_is_constructed(self: Any, report: GroupReport) -> None:
         """A run must not train as without TAPO unnoticed.
@@ -203,19 +192,30 @@ class TapoTrainer:
             self._warned_of_nothing = True
             logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
 
-    def _log_trajectories(self: Any, batch: KVBatchMeta) -> None:
-        """Show some of the step's constructed rows in the run's trackers; a step without any logs none."""
-        rows = trajectory_rows(
-            batch,
-            self._ref_steps,
-            self.tokenizer,
-            number=self.tapo.log_trajectories,
-            step=self.global_steps,
-            seed=self.tapo.seed,
-            keep_prefix=self.tapo.keep_prefix,
-        )
-        if rows:
-            log_rows(self.logger.logger, rows, self.global_steps)
+
+class SplitLogProbs(PPOTrainer):
+    """Old log-probs of rollouts and of constructed rows, each on their own.
+
+    A base of verl's trainers in the method order, so that whatever a trainer does around the computation (the separate
+    mode copies the model) is done once for both.
+    """
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        rollouts, refs = split(batch)
+        super()._compute_old_log_prob(rollouts, metrics)
+        if len(refs):
+            # No engine sampled constructed rows from their query, so that bypass mode has nothing to take over.
+            correction: Any = self.config.algorithm.get("rollout_correction") or {}
+            bypasses = correction.get("bypass_mode", False)
+            try:
+                if bypasses:
+                    correction.bypass_mode = False
+                # verl's entropy and rollout-difference metrics cover the rollouts alone.
+                super()._compute_old_log_prob(refs, {})
+            finally:
+                if bypasses:
+                    correction.bypass_mode = True
+        return batch
 
 
 @register_trainer("tapo_sync")

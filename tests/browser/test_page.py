@@ -9,6 +9,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tapo.inspection.options import InspectOptions
 from tapo.inspection.page import write_page
 from tests.browser.chromium import chromium
 
@@ -59,7 +60,7 @@ def page(tmp_path_factory):
     rows = [trained_row(record) for record in records if record["outcome"] == "trained"]
     for kind, lines in (("constructions", records), ("trained", rows)):
         (folder / f"{kind}-host-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_page(folder, folder / "page.html", title=f"A run {HOSTILE}")
+    write_page(InspectOptions(dump=folder, outcome="all", title=f"A run {HOSTILE}"), folder / "page.html")
     return folder / "page.html"
 
 

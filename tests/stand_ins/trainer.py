@@ -54,7 +54,7 @@ class Trainer(TapoTrainer, Base):
     def __init__(self, micro_batch=None, **options):
         Base.__init__(self)
         self.tapo = TapoConfig.from_mapping(options)
-        self._ref_steps, self._trained_dump, self.global_steps = [], RecordWriter(None, TrainedRecord), 1
+        self._ref_rows, self._trained_dump, self.global_steps = {}, RecordWriter(None, TrainedRecord), 1
         self.use_reference_policy = self._warned_of_nothing = False
         self.tokenizer = SimpleNamespace(eos_token_id=0)
         self.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0, 1]})

@@ -21,7 +21,8 @@ from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.part_store import StoreMismatch
 from tapo.generation.engine import Sample, Sampling
-from tapo.inspection.constructions import ConstructionFilter, read_constructions
+from tapo.inspection.constructions import read_constructions
+from tapo.inspection.options import InspectOptions
 from tapo.inspection.page import write_page
 from tests.stand_ins.cold_start import TEACHER, Script, construct, rollouts
 from tests.stand_ins.dumps import construction_record
@@ -266,13 +267,13 @@ def test_what_a_cold_start_built_is_inspected_as_what_a_run_constructed(tokenize
         found = read_constructions(folder)
         assert found.funnel == {0: {"attempted": 7, "parsed": 6, "spliced": 2, "correct": 2, "trained": 2}}
         assert found.reasons == {"bad_format": 1, "no_reflection": 4}
-    trained = found.chosen(ConstructionFilter(outcome="trained"))
+    trained = found.chosen(InspectOptions(dump=tmp_path))
     assert [entry.key for entry in trained] == ["q0/1", "q2/0"]
     assert [found.load(entry).trajectory for entry in (*trained, trained[0])] == [RECONSTRUCTION] * 3
     monkeypatch.setenv("COLUMNS", "120")
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "out")], catch_exceptions=False).output
     assert "2 of 2 that fit, 7 in all" in shown and "Wait, 84-39 is not 55." in shown
-    report = write_page(tmp_path / "out", tmp_path / "page.html")
+    report = write_page(InspectOptions(dump=tmp_path / "out", outcome="all"), tmp_path / "page.html")
     assert (report.shown, report.total) == (7, 7)
 
 

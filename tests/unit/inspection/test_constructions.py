@@ -1,18 +1,24 @@
 """Reading, filtering, thinning out and joining the constructions of a dump."""
 
+from pathlib import Path
+
 import pytest
 
 from tapo.inspection.chart import line_chart, ticks
 from tapo.inspection.constructions import (
-    ConstructionFilter,
     Entry,
     TrainedRows,
-    parse_steps,
     read_constructions,
     spread_over_steps,
 )
+from tapo.inspection.options import InspectOptions
 from tapo.records import TrainedRecord
 from tests.stand_ins.dumps import construction, construction_record, trained, write_dump
+
+
+def asked(**options):
+    """All of a dump, but for what the options leave out."""
+    return InspectOptions(**{"dump": Path("dump"), "html": Path("page.html"), **options})
 
 
 def test_the_funnel_counts_what_each_construction_reached(tmp_path):
@@ -36,14 +42,14 @@ def test_the_funnel_counts_what_each_construction_reached(tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (ConstructionFilter(), "dabc"),
-        (ConstructionFilter(outcome="trained"), "dbc"),
-        (ConstructionFilter(outcome="rejected"), "a"),
-        (ConstructionFilter(reason="leak"), "a"),
-        (ConstructionFilter(reason="too_long"), ""),
-        (ConstructionFilter(correct=True), "db"),
-        (ConstructionFilter(steps=(2, 3)), "ab"),
-        (ConstructionFilter(steps=(1, 3), outcome="trained", correct=True), "db"),
+        (asked(), "dabc"),
+        (asked(outcome="trained"), "dbc"),
+        (asked(outcome="rejected"), "a"),
+        (asked(reason="leak"), "a"),
+        (asked(reason="too_long"), ""),
+        (asked(correct=True), "db"),
+        (asked(step="2-3"), "ab"),
+        (asked(step="1-3", outcome="trained", correct=True), "db"),
     ],
 )
 def test_filters_combine_and_keep_the_order_of_steps(tmp_path, wanted, expected):
@@ -55,24 +61,24 @@ def test_filters_combine_and_keep_the_order_of_steps(tmp_path, wanted, expected)
     ]
     found = read_constructions(write_dump(tmp_path, records))
     assert "".join(entry.key[0] for entry in found.chosen(wanted)) == expected
-    [leak] = found.chosen(ConstructionFilter(reason="leak"))
+    [leak] = found.chosen(asked(reason="leak"))
     assert found.load(leak) == construction_record(2, "a", outcome="leak")
 
 
 def test_a_filter_that_cannot_work_is_named_with_what_is_allowed():
     with pytest.raises(ValueError, match=r"outcome = 'kept' .* allowed are trained, rejected, all"):
-        ConstructionFilter(outcome="kept")
+        asked(outcome="kept")
     with pytest.raises(ValueError, match=r"reason = 'leek' .* allowed are bad_format, .*, leak, .*, wrong_answer"):
-        ConstructionFilter(reason="leek")
+        asked(reason="leek")
     with pytest.raises(ValueError, match=r"reason = 'leak' .* outcome = 'trained': allowed is rejected"):
-        ConstructionFilter(outcome="trained", reason="leak")
+        asked(outcome="trained", reason="leak")
 
 
 def test_steps_are_one_or_a_range():
-    assert parse_steps("7") == (7, 7) and parse_steps("7-12") == (7, 12)
+    assert asked(step="7").steps == (7, 7) and asked(step="7-12").steps == (7, 12) and asked().steps is None
     for text in ("", "-", "7-", "-7", "12-7", "a", "7-12-13", "1.5"):
         with pytest.raises(ValueError, match=f"step = '{text}' cannot work: needs a step such as 7"):
-            parse_steps(text)
+            asked(step=text)
 
 
 def test_a_folder_without_constructions_and_a_record_without_a_field_are_errors(tmp_path):

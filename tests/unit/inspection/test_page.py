@@ -9,11 +9,16 @@ import re
 import pytest
 from rich.console import Console
 
-from tapo.inspection.constructions import ConstructionFilter
-from tapo.inspection.page import print_report, units, write_page
+from tapo.inspection.options import InspectOptions
+from tapo.inspection.page import print_report, units
+from tapo.inspection.page import write_page as write
 from tests.stand_ins.dumps import construction, trained, write_dump
 
 HOSTILE = "</script><script>alert(1)</script> & <!--"
+
+
+def write_page(dump, html, **options):
+    return write(InspectOptions(dump=dump, html=html, **options), html)
 
 
 def contents(path):
@@ -76,9 +81,7 @@ def test_more_than_the_limit_are_thinned_out_and_the_page_and_the_terminal_say_s
     write_dump(tmp_path, records, end='{"st')
     pages = []
     for seed in (0, 0, 1):
-        report = write_page(
-            tmp_path, tmp_path / "page.html", wanted=ConstructionFilter(outcome="trained"), limit=6, seed=seed
-        )
+        report = write_page(tmp_path, tmp_path / "page.html", outcome="trained", limit=6, seed=seed)
         pages.append(contents(tmp_path / "page.html"))
     assert (report.shown, report.fitting, report.total) == (6, 15, 16)
     assert [line["step"] for line in pages[0][0]] == [1, 1, 2, 2, 3, 3]

@@ -6,7 +6,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.inspection.constructions import ConstructionFilter
+from tapo.inspection.options import InspectOptions
 from tapo.inspection.trajectories import print_trajectories
 from tests.stand_ins.dumps import construction, trained, write_dump
 
@@ -18,13 +18,13 @@ def console():
 def printed(dump, **options):
     """(trajectories shown, text) of the terminal's view."""
     out = console()
-    number = print_trajectories(dump, out, **{"wanted": ConstructionFilter(), **options})
+    number = print_trajectories(InspectOptions(**{"dump": dump, "outcome": "all", **options}), out)
     return number, out.file.getvalue()
 
 
 def test_a_trajectory_shows_its_segments_the_dropped_tail_and_its_sibling_folded(tmp_path):
     write_dump(tmp_path, [construction(step=2), construction(step=3, outcome="leak")], end="{")
-    number, text = printed(tmp_path, wanted=ConstructionFilter(outcome="trained"))
+    number, text = printed(tmp_path, outcome="trained")
     assert number == 1
     assert "P1 R1 C1" in text and "step 2 · trained · reward 1 · 2 tokens kept" in text
     dropped = text.index("dropped from the wrong rollout")
@@ -32,7 +32,7 @@ def test_a_trajectory_shows_its_segments_the_dropped_tail_and_its_sibling_folded
     assert "sibling line 5" in text and "sibling line 6" not in text and "(3 more lines with --full)" in text
     assert "1 of 1 that fit, 2 in all" in text
     assert "1 half-written last line(s) skipped: constructions-host-1.jsonl" in text
-    _, text = printed(tmp_path, wanted=ConstructionFilter(outcome="trained"), full=True)
+    _, text = printed(tmp_path, outcome="trained", full=True)
     assert "sibling line 8" in text and "--full" not in text
 
 
@@ -49,13 +49,13 @@ def test_the_last_trajectories_that_fit_are_printed(tmp_path):
     number, text = printed(tmp_path, limit=2)
     assert number == 2
     assert text.index("query 2") < text.index("query 3") and "query 1" not in text
-    assert printed(tmp_path, wanted=ConstructionFilter(reason="leak"))[0] == 0
+    assert printed(tmp_path, reason="leak")[0] == 0
 
 
 def test_segments_have_their_styles_and_no_text_reaches_the_terminal_as_a_command(tmp_path):
     write_dump(tmp_path, [construction(reflection="[red]\x1b]0;title\x07 ")])
     out = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard")
-    print_trajectories(tmp_path, out, wanted=ConstructionFilter())
+    print_trajectories(InspectOptions(dump=tmp_path), out)
     text = out.file.getvalue()
     assert "\x1b[31mP1 " in text and "[red]\u241b]0;title" in text and "\x1b[32mC1" in text
     assert "\x1b[2;9mbad tail" in text and "\x1b]0" not in text

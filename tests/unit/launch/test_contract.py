@@ -14,49 +14,48 @@ from tapo.launch.contract import (
     ContractError,
     assert_registered,
     breaches,
-    called,
     check_contract,
-    overridden,
-    says,
 )
-from tapo.launch.definitions import find
 
 pytestmark = pytest.mark.usefixtures("madeup")
 
 
 @pytest.mark.parametrize(
-    ("claim", "problem"),
+    ("claim", "wanted", "problem"),
     [
-        (overridden("self", "batch", "metrics", "args", "prefix", "kwargs"), None),
+        ("overridden", ["self", "batch", "metrics", "args", "prefix", "kwargs"], None),
         (
-            overridden("self", "batch"),
+            "overridden",
+            ["self", "batch"],
             "has parameters (self, batch, metrics, args, prefix, kwargs), not (self, batch)",
         ),
-        (called(3, "prefix", "more"), None),
+        ("called", [3, "prefix", "more"], None),
         (
-            called(2),
+            "called",
+            [2],
             "has parameters (self, batch, metrics, *args, prefix=..., **kwargs): "
             "missing a required argument: 'metrics'",
         ),
-        (says("self.prepare(", "finish('done')"), None),
-        (says("finish('done')", "self.prepare("), "does not say `self.prepare(` where expected"),
+        ("says", ["self.prepare(", "finish('done')"], None),
+        ("says", ["finish('done')", "self.prepare("], "does not say `self.prepare(` where expected"),
     ],
 )
-def test_each_kind_of_claim_holds_or_says_what_is_wrong(claim, problem):
-    assert claim(find("madeup", "Renamed.step")) == problem
+def test_each_kind_of_claim_holds_or_says_what_is_wrong(claim, wanted, problem):
+    expected = [f"madeup:Renamed.step {problem}"] if problem else []
+    assert list(breaches({"madeup:Renamed.step": {claim: wanted}})) == expected
 
 
-@pytest.mark.parametrize("claim", [overridden("self"), called(1)])
+@pytest.mark.parametrize("claim", [{"overridden": ["self"]}, {"called": [1]}])
 def test_a_function_that_became_something_else_is_a_breach(claim):
-    found = list(breaches({"madeup.trainer:LIMIT": (claim,)}))
+    found = list(breaches({"madeup.trainer:LIMIT": claim}))
     assert found == ["madeup.trainer:LIMIT is no function or class any more: `LIMIT: int = 3`"]
 
 
 def test_breaches_are_named_with_their_place():
     contract = {
-        "madeup:Renamed": (),
-        "madeup:Renamed.gone": (),
-        "madeup.deep:helper": (called(2), called(2, "eps")),
+        "madeup:Renamed": {},
+        "madeup:Renamed.gone": {},
+        "madeup.deep:helper": {"overridden": ["tensor", "mask", "eps"], "called": [2]},
     }
     gone, otherwise = breaches(contract)
     assert gone == "madeup:Renamed.gone is missing"
@@ -64,7 +63,7 @@ def test_breaches_are_named_with_their_place():
 
 
 def test_a_broken_contract_stops_in_one_sentence_with_the_versions(monkeypatch, caplog):
-    monkeypatch.setattr(contract, "CONTRACT", {"madeup:gone": (), "madeup:Renamed": ()})
+    monkeypatch.setattr(contract, "CONTRACT", {"madeup:gone": {}, "madeup:Renamed": {}})
     installed = {"verl": "0.10.0.dev0", "TransferQueue": "0.2"}
     monkeypatch.setattr(contract, "installed_versions", lambda names: {name: installed[name] for name in names})
     with pytest.raises(ContractError) as raised:
@@ -80,7 +79,7 @@ def test_a_broken_contract_stops_in_one_sentence_with_the_versions(monkeypatch, 
 
 
 def test_of_many_breaches_the_first_are_spelled_out(monkeypatch):
-    monkeypatch.setattr(contract, "CONTRACT", {f"madeup:gone{i}": () for i in range(8)})
+    monkeypatch.setattr(contract, "CONTRACT", {f"madeup:gone{i}": {} for i in range(8)})
     with pytest.raises(ContractError, match=r"madeup:gone4 is missing; and 3 more\. Install"):
         check_contract()
 

@@ -12,10 +12,10 @@ from tapo.config import TapoConfig
 from tapo.records import ConstructionRecord
 from tapo.rollout.construction import GroupConstructor, TokenBudget
 from tapo.rollout.group import Group, Judge
-from tapo.rollout.report import GroupReport
+from tapo.rollout.group_report import GroupReport
 from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
 
-JUDGE = Judge(threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
+JUDGE = Judge(reward_threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
 BY_ACC = replace(JUDGE, correct_key="acc")
 
 

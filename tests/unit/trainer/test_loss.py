@@ -12,10 +12,10 @@ from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
 from tapo.trainer.loss import (
-    COUNTS_FIELD,
     KIND_FIELD,
     LAMBDA_FIELD,
-    MiniBatchCounts,
+    REF_TOTALS_FIELD,
+    ROLLOUT_TOKENS_FIELD,
     PerKindLoss,
     RefTotals,
     ref_totals,
@@ -24,7 +24,7 @@ from tapo.trainer.loss import (
 MODES = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 LENGTHS = [3, 5, 2, 4, 6]  # responses; prompts have two tokens
 IS_REF = [False, True, False, False, True]
-COUNTS = MiniBatchCounts(rollout_tokens=9, refs=RefTotals(tokens=11, rows=2, longest=6))
+COUNTS = {ROLLOUT_TOKENS_FIELD: 9, REF_TOTALS_FIELD: RefTotals(tokens=11, rows=2, longest=6)}
 CORRECTION = RolloutCorrectionConfig(bypass_mode=True, rollout_is="token")
 
 
@@ -98,8 +98,7 @@ def gradient(loss_fn, rows, data):
 def combined_data(rows, weight=1.0, is_ref=IS_REF, counts=COUNTS):
     data = rows.data(tokens=20, rows=3)
     data[KIND_FIELD] = torch.tensor(is_ref)
-    tu.assign_non_tensor(data, **{LAMBDA_FIELD: weight})
-    tu.assign_non_tensor_data(data, COUNTS_FIELD, counts)
+    tu.assign_non_tensor(data, **{LAMBDA_FIELD: weight}, **counts)
     return data
 
 
@@ -157,7 +156,7 @@ def test_a_loss_that_averages_by_itself_weighs_rollouts_as_in_grpo_and_construct
     data_of = lambda group, counts: combined_data(  # noqa: E731
         rows.subset(group), is_ref=[is_ref[i] for i in group], counts=counts
     )
-    counts = MiniBatchCounts(rollout_tokens=12, refs=RefTotals(tokens=11, rows=2, longest=6))
+    counts = COUNTS | {ROLLOUT_TOKENS_FIELD: 12}
     grad = torch.zeros(4)
     for group in ([0, 1], [2, 3], [4, 5]):
         data = data_of(group, counts)
@@ -194,7 +193,7 @@ def test_the_shares_of_an_updates_constructed_rows_leave_padding_out():
 def test_without_constructed_rows_it_is_the_wrapped_loss_untouched():
     rows = Rows(LENGTHS)
     data = rows.data(tokens=20, rows=5)
-    tu.assign_non_tensor_data(data, COUNTS_FIELD, MiniBatchCounts(20, None))
+    tu.assign_non_tensor_data(data, ROLLOUT_TOKENS_FIELD, 20)
     plain = rows.data(tokens=20, rows=5)
     loss, grad, metrics = gradient(PerKindLoss(loss_function("token-mean")), rows, data)
     loss_plain, grad_plain, metrics_plain = gradient(loss_function("token-mean"), rows, plain)

@@ -12,10 +12,11 @@ from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
-from tapo.rollout.report import GroupReport
+from tapo.records import RecordReader, RecordWriter, TrainedRecord
+from tapo.rollout.group_report import GroupReport
 from tapo.trainer import trainers
-from tapo.trainer.actor import MINI_BATCH_FIELD, REF_TOTALS_FIELD
-from tapo.trainer.loss import LAMBDA_FIELD, RefTotals
+from tapo.trainer.actor import MINI_BATCH_FIELD
+from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, RefTotals
 from tapo.trainer.trainers import TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
 from tests.stand_ins.trainer import Trainer, batch_of
 
@@ -224,6 +225,37 @@ def test_constructed_rows_are_contrasted_with_their_sources_and_weighted_by_toke
 def test_the_advantages_of_rollouts_are_verls_own(contrasted):
     trainer, _, _ = contrasted
     assert trainer.seen["advantage"] == [batch_of().keys] and trainer.seen["estimator"] == "tapo"
+
+
+def test_what_was_trained_is_kept_by_key_without_padding_rows_and_padding_tokens(contrasted):
+    trainer, _, _ = contrasted
+    rows = trainer._ref_rows
+    assert {key: (row.uid, row.source_key, row.prefix_length) for key, row in rows.items()} == {
+        "u0_ref_4_0": ("u0_ref", "u0_0_0", 1),
+        "u0_ref_5_0": ("u0_ref", "u0_0_0", 1),
+    }
+    assert [row.weights_T.tolist() for row in rows.values()] == [[1.0, pytest.approx(0.01)], [1.0]]
+    assert [row.log_probs_T.tolist() for row in rows.values()] == [[-1.0, -9.0], [-0.5]]
+
+
+def test_every_row_but_padding_is_dumped_and_a_constructed_one_with_its_weights(contrasted, tmp_path, monkeypatch):
+    trainer, batch, written = contrasted
+    refs = dict(zip(batch.keys[-3:], written["advantages"].unbind(), strict=True))
+
+    def read(keys, partition_id, names):
+        data = stored_fields(keys, partition_id, names)
+        data["advantages"] = nested([refs[key].tolist() if key in refs else [-0.5] for key in keys])
+        return data
+
+    monkeypatch.setattr(trainers.transfer, "read_fields", read)
+    trainer._trained_dump = RecordWriter(str(tmp_path), TrainedRecord)
+    metrics_of(trainer, batch)
+    records = list(RecordReader(tmp_path, TrainedRecord))
+    assert [record.key for record in records] == batch.keys[:-1]
+    assert [(r.constructed, r.advantage, r.reward, r.weights) for r in records[:-2]] == [(False, -0.5, 0.0, None)] * 8
+    advantage = pytest.approx(0.5 / (3**-0.5 + 1e-6))
+    assert [(r.uid, r.constructed, r.advantage, r.reward) for r in records[-2:]] == [("u0_ref", True, advantage, 1)] * 2
+    assert [r.weights for r in records[-2:]] == [[1.0, pytest.approx(0.01)], [1.0]]
 
 
 def metrics_of(trainer, batch):
