@@ -72,6 +72,7 @@ setup(
         "omegaconf",
         "openai",
         "orjson",
+        "pandas",
         "pyarrow",
         "pydantic>=2.7",
         "pyyaml",

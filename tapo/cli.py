@@ -38,9 +38,9 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "cold-start build": (BuildOptions, "tapo.cold_start.build:run_build"),
     "eval run": (RunOptions, "tapo.evaluation.validation:evaluate"),
     "eval report": (ReportCommand, "tapo.evaluation.render:report_runs"),
-    "eval reflections": (ReflectionsCommand, "tapo.evaluation.detector_samples:print_reflections"),
+    "eval reflections": (ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
     "eval constructions": (ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
-    "plot": (PlotCommand, "tapo.evaluation.dynamics:plot_runs"),
+    "plot": (PlotCommand, "tapo.evaluation.plots:plot_runs"),
     "summary": (SummaryCommand, "tapo.evaluation.render:summarise_runs"),
     "inspect": (InspectOptions, "tapo.inspection.inspect:run_inspect"),
 }

@@ -1,7 +1,6 @@
 """Labels given by hand against the verdicts of a detector."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -10,11 +9,6 @@ class Confusion:
     """{(label, verdict): examples}; a verdict may be one that no label stands for."""
 
     counts: Mapping[tuple[str, str], int]
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> "Confusion":
-        """Count (label, verdict) of each example."""
-        return cls(Counter(pairs))
 
     @property
     def total(self) -> int:
@@ -43,21 +37,21 @@ class Confusion:
 
     def precision(self, label: str) -> float | None:
         """Share of the label among its verdicts; None without any."""
-        told = self.told(label)
-        return self.counts.get((label, label), 0) / told if told else None
+        return self._agreed(label, self.told(label))
 
     def recall(self, label: str) -> float | None:
         """Share of the label's examples that were told; None without any."""
-        support = self.support(label)
-        return self.counts.get((label, label), 0) / support if support else None
+        return self._agreed(label, self.support(label))
+
+    def _agreed(self, label: str, examples: int) -> float | None:
+        return self.counts.get((label, label), 0) / examples if examples else None
 
     def to_markdown(self, labels: Sequence[str]) -> str:
         """Precision and recall of each label, and what its examples were told, as a table."""
         rows = ["| label | examples | precision | recall | told otherwise |", "| --- | --- | --- | --- | --- |"]
         for label in labels:
-            others = {told: count for (own, told), count in sorted(self.counts.items()) if own == label != told}
-            otherwise = ", ".join(f"{count} {told}" for told, count in others.items()) or "-"
+            others = [f"{count} {told}" for (own, told), count in sorted(self.counts.items()) if own == label != told]
             rates = (self.precision(label), self.recall(label))
             shown = " | ".join("-" if rate is None else f"{rate:.2f}" for rate in rates)
-            rows.append(f"| {label} | {self.support(label)} | {shown} | {otherwise} |")
+            rows.append(f"| {label} | {self.support(label)} | {shown} | {', '.join(others) or '-'} |")
         return "\n".join(rows)

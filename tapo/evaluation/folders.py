@@ -1,13 +1,21 @@
-"""Finds the dumps of a run: `OUT/BENCHMARK/STEP.jsonl` of `tapo eval run`, or any verl run's validation folder."""
+"""The folder of a run: `OUT/manifest.json` and `OUT/BENCHMARK/STEP.jsonl` of `tapo eval run`, or any verl run's.
 
+The manifest says what was evaluated, on what, and how.
+"""
+
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapo.evaluation.manifest import MANIFEST, read_manifest
-
+MANIFEST = "manifest.json"
+SCHEMA = 1
+SAMPLING = ("n", "temperature", "top_p", "top_k", "do_sample", "max_prompt_length", "max_response_length")
+_KEYS = ("schema", "model", "benchmarks", "sampling", "verifier", "detector", "seed", "versions", "overrides")
 METRICS = "metrics.jsonl"
+HALF_WRITTEN = "half-written last line left out"
+"""What is said of a log or a dump that a process still writes, or was killed over."""
 PLAIN = "validation"
 """Name of the one benchmark of a folder that does not name any."""
 
@@ -21,16 +29,6 @@ class RunFolder:
     dumps: dict[str, dict[int, Path]]
     """{benchmark: {step: file}}, steps ascending."""
     manifest: dict[str, Any] | None
-
-    @property
-    def training_log(self) -> Path | None:
-        """`metrics.jsonl` of verl's `file` logger in the run's folder, where it is."""
-        file = (self.path.parent if self.path.name == PLAIN else self.path) / METRICS
-        return file if file.is_file() else None
-
-    def response_limit(self) -> int | None:
-        """Most tokens of a response, where the manifest says."""
-        return self.manifest["sampling"]["max_response_length"] if self.manifest else None
 
 
 def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
@@ -66,14 +64,10 @@ def _find_run(path: Path, name: str) -> RunFolder:
         dumps, manifest = {path.name: dumps[PLAIN]}, read_manifest(path.parent)
     elif (path / MANIFEST).exists():
         manifest = read_manifest(path)
-    return RunFolder(name, path, _with_step_of(manifest, dumps), manifest)
-
-
-def _with_step_of(manifest: dict[str, Any] | None, dumps: dict[str, dict[int, Path]]) -> dict[str, dict[int, Path]]:
-    """verl calls the step of an evaluation 0; a checkpoint's own step stands in the manifest."""
-    if manifest is None or (own := manifest["model"]["step"]) is None:
-        return dumps
-    return {name: {step or own: file for step, file in steps.items()} for name, steps in dumps.items()}
+    if manifest and (own := manifest["model"]["step"]) is not None:
+        # verl calls the step of an evaluation 0; a checkpoint's own step stands in the manifest.
+        dumps = {benchmark: {step or own: file for step, file in steps.items()} for benchmark, steps in dumps.items()}
+    return RunFolder(name, path, dumps, manifest)
 
 
 def _steps(folder: Path) -> dict[int, Path]:
@@ -89,3 +83,46 @@ def distinct_names(paths: list[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
+    """Write `manifest.json`; every key of a manifest must be there."""
+    assert set(manifest) == set(_KEYS)
+    path = folder / MANIFEST
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read and check `manifest.json`.
+
+    Raises:
+        ValueError: it cannot be read, lacks a key, or has another schema.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ValueError(f"{path}: schema = {got!r} cannot work: needs {SCHEMA}")
+    missing = [key for key in _KEYS if key not in manifest]
+    missing += [f"sampling.{key}" for key in SAMPLING if key not in manifest.get("sampling", {})]
+    if missing:
+        raise ValueError(f"{path}: {', '.join(missing)} is missing; needs what `tapo eval run` writes")
+    return manifest
+
+
+def protocol_differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Settings by which two evaluations do not compare, as `key: one against other`."""
+    one, two = _protocol(first), _protocol(second)
+    keys = [key for key in one | two if key in one.keys() & two.keys() or not key.startswith("data of ")]
+    return [f"{key}: {one.get(key)!r} against {two.get(key)!r}" for key in keys if one.get(key) != two.get(key)]
+
+
+def _protocol(manifest: dict[str, Any]) -> dict[str, Any]:
+    settings = {f"sampling.{key}": manifest["sampling"][key] for key in SAMPLING}
+    settings |= {key: manifest[key] for key in ("verifier", "seed", "overrides")}
+    settings |= manifest["versions"]
+    return settings | {f"data of {entry['name']}": entry["sha256"][:12] for entry in manifest["benchmarks"]}

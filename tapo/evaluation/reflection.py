@@ -1,6 +1,7 @@
 """The two rates that rest on the reflection detector: DSR and ERR."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,30 +40,24 @@ def reflection_rates(
         ValueError: a record lacks a text or a number, or its number is not finite.
     """
     detector = detector or load_detector()
-    counts = {kind: {"correct": 0, "wrong": 0} for kind in ("no_reflection", "reflection")}
-    for index, record in enumerate(records):
-        reflects, correct = _reflects(record, index, detector), _is_correct(record, index, reward_threshold)
-        counts["reflection" if reflects else "no_reflection"]["correct" if correct else "wrong"] += 1
-    return ReflectionReport(_rate(counts["no_reflection"]), _rate(counts["reflection"]), counts)
+    seen = Counter(_judged(record, index, detector, reward_threshold) for index, record in enumerate(records))
+    kinds = (("no_reflection", False), ("reflection", True))
+    counts = {kind: {"correct": seen[reflects, True], "wrong": seen[reflects, False]} for kind, reflects in kinds}
+    dsr, err = (part["correct"] / sum(part.values()) if any(part.values()) else math.nan for part in counts.values())
+    return ReflectionReport(dsr, err, counts)
 
 
-def _reflects(record: Mapping[str, Any], index: int, detector: Detector) -> bool:
-    given, output = record.get("reflection"), record.get("output")
-    if isinstance(given, bool):
-        return given
-    if not isinstance(output, str):
-        raise ValueError(f"record {index}: output = {output!r} cannot work: needs a text, or a boolean `reflection`")
-    return detector.reflects(output)
-
-
-def _is_correct(record: Mapping[str, Any], index: int, reward_threshold: float) -> bool:
+def _judged(record: Mapping[str, Any], index: int, detector: Detector, reward_threshold: float) -> tuple[bool, bool]:
+    """(whether the response reflects, whether it is correct)."""
+    reflects, output = record.get("reflection"), record.get("output")
+    if not isinstance(reflects, bool):
+        if not isinstance(output, str):
+            raise ValueError(
+                f"record {index}: output = {output!r} cannot work: needs a text, or a boolean `reflection`"
+            )
+        reflects = detector.reflects(output)
     key = next((key for key in ("correct", "acc", "score") if key in record), "score")
     number = record.get(key)
     if not isinstance(number, int | float) or not math.isfinite(number):
         raise ValueError(f"record {index}: {key} = {number!r} cannot work: needs a finite number")
-    return number > reward_threshold
-
-
-def _rate(counts: Mapping[str, int]) -> float:
-    total = sum(counts.values())
-    return counts["correct"] / total if total else math.nan
+    return reflects, number > reward_threshold

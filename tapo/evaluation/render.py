@@ -1,19 +1,24 @@
-"""A report as tables, and on the terminal."""
+"""A report as tables on the terminal, and as Markdown, JSON and plots."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from jinja2 import Template
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from tapo.core.funnel import FUNNEL
 from tapo.evaluation.bootstrap import Estimate
-from tapo.evaluation.comparison import Comparison, Reported
 from tapo.evaluation.options import ReportCommand, SummaryCommand
-from tapo.evaluation.ratios import LABELS, label
-from tapo.evaluation.report import Report, RunReport, build_report
-from tapo.evaluation.step_report import StepReport
-from tapo.evaluation.training_logs import Funnel
+from tapo.evaluation.plots import write_plots
+from tapo.evaluation.report import Comparison, Report, RunReport, build_report
+from tapo.evaluation.step_report import LABELS, Reported, StepReport, label
 from tapo.terminal import say
 
+MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
 MAIN_REASONS = 2
 """Reasons of rejection that the funnel names."""
 
@@ -23,8 +28,6 @@ Table = tuple[str, list[str], list[list[str]]]
 
 def report_runs(options: ReportCommand, console: Console) -> None:
     """`tapo eval report`."""
-    from tapo.evaluation.written_report import write_report
-
     report = _built(options, console)
     print_report(report, tables(report), console)
     if options.out is not None:
@@ -74,8 +77,8 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def _figures(benchmark: str, reported: list[Reported]) -> Table:
-    header = ["figure", *(f"{run}, step {step}" for run, step, _ in reported)]
-    reports = [report for _, _, report in reported]
+    header = ["figure", *(f"{run}, step {step}" for run, step, *_ in reported)]
+    reports = [one.report for one in reported]
     rows = [[name, *(str(getattr(report, name)) for report in reports)] for name in ("problems", "samples")]
     names = dict.fromkeys([*(name for report in reports for name in report.figures), *LABELS])
     rows += [[label(name), *(_show_in(report, name) for report in reports)] for name in names]
@@ -85,7 +88,7 @@ def _figures(benchmark: str, reported: list[Reported]) -> Table:
 def _counts(benchmark: str, reported: list[Reported]) -> Table:
     rows = [
         [run, kind.replace("_", " "), str(counts["correct"]), str(counts["wrong"])]
-        for run, _, report in reported
+        for run, _, report, *_ in reported
         for kind, counts in report.reflection_counts.items()
     ]
     return f"{benchmark}: responses behind DSR and ERR", ["run", "responses with", "correct", "wrong"], rows
@@ -95,7 +98,7 @@ def _steps(benchmark: str, runs: list[RunReport]) -> Table:
     rows = []
     for step in sorted({step for run in runs for step in run.benchmarks[benchmark]}):
         reports = [run.benchmarks[benchmark].get(step) for run in runs]
-        rows.append([str(step), *("-" if one is None else _show_in(one, "accuracy") for one in reports)])
+        rows.append([str(step), *("-" if one is None else _show_in(one.report, "accuracy") for one in reports)])
     changes = [run.changes.get(benchmark) for run in runs]
     if any(changes):
         rows.append(["change", *("-" if one is None else ", ".join(_difference(one, "accuracy")) for one in changes)])
@@ -107,25 +110,23 @@ def _before_and_after(benchmark: str, runs: list[RunReport]) -> Table:
     for run in runs:
         before, change = "-", ["-", ""]
         if found := run.changes.get(benchmark):
-            before = _show_in(run.benchmarks[benchmark][found.steps[0]], "accuracy")
+            before = _show_in(run.benchmarks[benchmark][found.steps[0]].report, "accuracy")
             change = _difference(found, "accuracy")
-        _, step, after = run.at(benchmark)
-        rows.append([run.name, str(step), before, _show_in(after, "accuracy"), *change])
+        after = run.at(benchmark)
+        rows.append([run.name, str(after.step), before, _show_in(after.report, "accuracy"), *change])
     return f"{benchmark}: mean accuracy [95 % interval]", ["run", "steps", "before", "after", "change", ""], rows
 
 
 def _funnels(report: Report) -> Iterator[Table]:
-    funnels = {run.name: run.funnel for run in report.runs if run.funnel}
-    if funnels:
-        stages = next(iter(funnels.values())).stages
-        header = ["run", *stages, "steps with trained rows", "rejected most for"]
-        yield "Constructions, sum over steps", header, [[name, *_funnel(funnel)] for name, funnel in funnels.items()]
-
-
-def _funnel(funnel: Funnel) -> list[str]:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in list(funnel.rejected.items())[:MAIN_REASONS])
-    trained = f"{funnel.steps_with_trained_rows} of {funnel.steps}"
-    return [*map(str, funnel.stages.values()), trained, reasons or "-"]
+    rows = []
+    for run in report.runs:
+        if run.funnel:
+            reasons = [f"{reason} {count}" for reason, count in run.funnel.rejected.items()][:MAIN_REASONS]
+            trained = f"{run.funnel.steps_with_trained_rows} of {run.funnel.steps}"
+            rows.append([run.name, *map(str, run.funnel.stages.values()), trained, ", ".join(reasons) or "-"])
+    if rows:
+        header = ["run", *FUNNEL, "steps with trained rows", "rejected most for"]
+        yield "Constructions, sum over steps", header, rows
 
 
 def _show_in(report: StepReport, name: str) -> str:
@@ -148,3 +149,51 @@ def show(name: str, estimate: Estimate, *, signed: bool = False) -> str:
     numbers = [estimate.value, estimate.low, estimate.high]
     value, low, high = (None if n is None else f"{n * scale:{'+' if signed else ''}.1f}" for n in numbers)
     return f"{value}{unit}, no interval" if low is None else f"{value} [{low}, {high}]{unit}"
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write `report.md`, `report.json` and the plots; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown, data = folder / "report.md", folder / "report.json"
+    data.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    plots = write_plots(report, folder)
+    markdown.write_text(to_markdown(report, plots), encoding="utf-8")
+    return [markdown, data, *plots]
+
+
+def to_markdown(report: Report, plots: Iterable[Path] = ()) -> str:
+    """GitHub-flavoured, with the protocol and the plots at its end."""
+    template = Template(MARKDOWN.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
+    manifest = json.dumps(_manifest(report), indent=2, ensure_ascii=False)
+    pictures = [file for file in plots if file.suffix == ".png"]
+    return template.render(report=report, tables=tables(report), manifest=manifest, plots=pictures)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Plain containers: rates as fractions, None where undefined."""
+    return {
+        "schema": 1,
+        "manifest": _manifest(report),
+        "runs": {run.name: _each_step(run, lambda reported: asdict(reported.report)) for run in report.runs},
+        "changes": {run.name: {name: change.describe() for name, change in run.changes.items()} for run in report.runs},
+        "comparisons": [
+            {"benchmark": one.benchmark, "first": one.runs[0], "second": one.runs[1]}
+            | one.describe()
+            | {"sentence": one.sentence}
+            for one in report.comparisons
+        ],
+        "constructions": {run.name: asdict(run.funnel) for run in report.runs if run.funnel},
+        "notes": report.notes,
+    }
+
+
+def _manifest(report: Report) -> dict[str, Any]:
+    runs = {}
+    for run in report.runs:
+        dumps = _each_step(run, lambda reported: reported.source)
+        runs[run.name] = {"folder": str(run.path), "evaluation": run.manifest, "dumps": dumps}
+    return report.protocol | {"runs": runs}
+
+
+def _each_step(run: RunReport, part: Callable[[Reported], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {str(step): part(one) for step, one in steps.items()} for name, steps in run.benchmarks.items()}

@@ -1,45 +1,71 @@
 """Builds a report from dumps: every figure with its interval, paired differences, and what became of constructions."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tapo.core.phrases import load_detector
-from tapo.evaluation.caveats import Caveats
-from tapo.evaluation.comparison import Comparison, Reported, compare, incomparable
+from tapo.evaluation.bootstrap import Estimate, paired_differences
 from tapo.evaluation.dumps import read_dump
-from tapo.evaluation.folders import RunFolder, find_runs
-from tapo.evaluation.lengths import TokenCounter
-from tapo.evaluation.manifest import protocol_differences
+from tapo.evaluation.folders import METRICS, PLAIN, RunFolder, find_runs, protocol_differences
 from tapo.evaluation.options import ReportOptions
-from tapo.evaluation.ratios import label
-from tapo.evaluation.step_report import StepReport, step_report
-from tapo.evaluation.training_logs import Funnel, read_training_log
+from tapo.evaluation.step_report import Reported, label, step_report
+from tapo.evaluation.training_logs import CONSTRUCT, Funnel, read_training_log
 from tapo.versions import installed_versions
 
 
 @dataclass(frozen=True)
-class RunReport:
-    """One run: {benchmark: {step: figures}}, steps ascending."""
+class Comparison:
+    """Second minus first over the problems they share."""
 
-    name: str
-    path: str
-    manifest: dict[str, Any] | None
-    benchmarks: dict[str, dict[int, StepReport]]
+    benchmark: str
+    runs: tuple[str, str]
+    steps: tuple[int, int]
+    shared: int
+    differences: dict[str, Estimate]
+
+    @property
+    def sentence(self) -> str:
+        """Which run is ahead in mean accuracy, or that the difference is within noise."""
+        first, second = self.runs
+        accuracy = self.differences["accuracy"]
+        assert accuracy.value is not None
+        told = f"{self.benchmark}: {second} against {first}, mean accuracy {accuracy.value * 100:+.1f} points"
+        over = f"over {self.shared} shared problems"
+        if accuracy.low is None or accuracy.high is None:
+            return f"{told} {over}: no interval from so few, so nothing follows."
+        told += f" [{accuracy.low * 100:+.1f}, {accuracy.high * 100:+.1f}] {over}"
+        if not accuracy.beyond_noise:
+            return f"{told}: within noise."
+        return f"{told}: {second if accuracy.value > 0 else first} is ahead."
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON holds it, without its sides."""
+        differences = {
+            name: asdict(value) | {"within_noise": not value.beyond_noise} for name, value in self.differences.items()
+        }
+        return {"steps": list(self.steps), "shared_problems": self.shared, "second_minus_first": differences}
+
+
+@dataclass(frozen=True)
+class RunReport(RunFolder):
+    """One run and its figures."""
+
+    benchmarks: dict[str, dict[int, Reported]]
+    """{benchmark: {step: figures}}, steps ascending."""
     changes: dict[str, Comparison]
     """By benchmark: the reported step's mean accuracy minus the first one's, where the two differ."""
     funnel: Funnel | None
     """None of a run without a training log or without constructions in it."""
-
-    step: int | None = None
+    step: int | None
     """The step asked for."""
 
     def at(self, benchmark: str) -> Reported:
         """The step to be compared: the one asked for, else the last."""
         steps = self.benchmarks[benchmark]
-        step = max(steps) if self.step is None else self.step
-        return Reported(self.name, step, steps[step])
+        return steps[max(steps) if self.step is None else self.step]
 
 
 @dataclass(frozen=True)
@@ -73,12 +99,28 @@ def build_report(
     protocol = {
         "detector": builder.detector.describe(),
         "correct_above": options.reward_threshold,
-        "resamples": options.resamples,
-        "seed": options.seed,
+        **builder.resampling,
         "interval": "95 % percentile bootstrap over problems",
         "versions": installed_versions(),
     }
-    return Report(runs, comparisons, builder.caveats.lines(), protocol)
+    return Report(runs, comparisons, builder.notes(), protocol)
+
+
+def compare(
+    benchmark: str, first: Reported, second: Reported, figures: Sequence[str], resampling: Mapping[str, int]
+) -> Comparison | None:
+    """The differences of some figures, all of which both sides have; None if they share no problem.
+
+    Args:
+        resampling: `resamples` and `seed` of the intervals.
+    """
+    one, two = first.ratios, second.ratios
+    shared = [problem for problem in one.numerators_PF.index if problem in two.numerators_PF.index]
+    if not shared:
+        return None
+    values = paired_differences(one.select(figures, shared), two.select(figures, shared), **resampling)
+    differences = dict(zip(figures, values, strict=True))
+    return Comparison(benchmark, (first.run, second.run), (first.step, second.step), len(shared), differences)
 
 
 class _Builder:
@@ -88,78 +130,96 @@ class _Builder:
         self.options, self.progress = options, progress
         self.detector = load_detector(options.detector)
         self.resampling = {"resamples": options.resamples, "seed": options.seed}
-        self.caveats = Caveats()
+        self.steps_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """{(where, note): steps that it holds at}; `where` names a run, a benchmark of it, or a comparison."""
+
+    def note(self, where: str, *texts: str, step: int | None = None) -> None:
+        """Add what a reader must know; what holds at several steps of a benchmark becomes one line."""
+        for text in texts:
+            self.steps_of[where, text] += [] if step is None else [step]
+
+    def notes(self) -> list[str]:
+        """In order of first appearance."""
+        lines = []
+        for (where, text), steps in self.steps_of.items():
+            at = f", step{'s' if len(steps) > 1 else ''} {', '.join(map(str, steps))}" if steps else ""
+            lines.append(f"{where}{at}: {text}")
+        return lines
 
     def run(self, folder: RunFolder) -> RunReport:
         """Read one run."""
-        counter = self._token_counter(folder)
-        limit = self.options.response_limit or folder.response_limit()
-        benchmarks: dict[str, dict[int, StepReport]] = {}
+        tokenizer = self._tokenizer(folder)
+        limit = self.options.response_limit
+        if limit is None and folder.manifest:
+            limit = folder.manifest["sampling"]["max_response_length"]
+        benchmarks: dict[str, dict[int, Reported]] = defaultdict(dict)
         for name, files in folder.dumps.items():
             for step, path in files.items():
                 self.progress(f"reading {path}")
                 threshold = self.options.reward_threshold
-                dump = read_dump(path, self.detector, reward_threshold=threshold, counter=counter)
-                self.caveats.add(f"{folder.name}, {name}", *dump.notes, step=step)
+                dump = read_dump(path, self.detector, reward_threshold=threshold, tokenizer=tokenizer)
+                self.note(f"{folder.name}, {name}", *dump.notes, step=step)
                 for source, samples in dump.benchmarks.items():
                     benchmark = name if len(dump.benchmarks) == 1 else f"{name}:{source}"
-                    report, notes = step_report(samples, dump, limit, self.resampling)
-                    benchmarks.setdefault(benchmark, {})[step] = report
-                    self.caveats.add(f"{folder.name}, {benchmark}", *notes, step=step)
+                    report, ratios, notes = step_report(samples, dump, limit, self.resampling)
+                    source_of = {"file": str(path), "sha256": dump.sha256, "fields": dump.fields}
+                    benchmarks[benchmark][step] = Reported(folder.name, step, report, source_of, ratios)
+                    self.note(f"{folder.name}, {benchmark}", *notes, step=step)
         self._note_on_manifest(folder, benchmarks)
         found = {benchmark: self._change(folder.name, benchmark, steps) for benchmark, steps in benchmarks.items()}
         changes = {benchmark: change for benchmark, change in found.items() if change}
         funnel, asked = self._funnel(folder), self.options.step
-        return RunReport(folder.name, str(folder.path), folder.manifest, benchmarks, changes, funnel, asked)
+        return RunReport(**vars(folder), benchmarks=benchmarks, changes=changes, funnel=funnel, step=asked)
 
-    def _token_counter(self, folder: RunFolder) -> TokenCounter | None:
+    def _tokenizer(self, folder: RunFolder) -> str | None:
         tokenizer = self.options.tokenizer
         if tokenizer is None and folder.manifest:
             tokenizer = folder.manifest["model"]["path"]
             if not Path(tokenizer).is_dir():
-                self.caveats.add(folder.name, f"the manifest's tokenizer {tokenizer} is not here")
+                self.note(folder.name, f"the manifest's tokenizer {tokenizer} is not here")
                 return None
-        return None if tokenizer is None else TokenCounter(tokenizer)
+        return tokenizer
 
-    def _note_on_manifest(self, folder: RunFolder, benchmarks: dict[str, dict[int, StepReport]]) -> None:
+    def _note_on_manifest(self, folder: RunFolder, benchmarks: dict[str, dict[int, Reported]]) -> None:
         if folder.manifest is None:
-            self.caveats.add(folder.name, "no manifest, so model and sampling settings are unknown")
+            self.note(folder.name, "no manifest, so model and sampling settings are unknown")
             for benchmark, steps in benchmarks.items():
-                if any("data_source" not in report.source["fields"] for report in steps.values()):
+                if any("data_source" not in reported.source["fields"] for reported in steps.values()):
                     told = "rows name no data source, so the folder is taken for one benchmark"
-                    self.caveats.add(f"{folder.name}, {benchmark}", told)
+                    self.note(f"{folder.name}, {benchmark}", told)
             return
         planned = folder.manifest["sampling"]["n"]
         expected = {entry["name"]: entry["problems"] * planned for entry in folder.manifest["benchmarks"]}
         for benchmark, steps in benchmarks.items():
-            for step, report in steps.items():
-                if report.samples != expected.get(benchmark, report.samples):
-                    told = f"{report.samples} samples where the manifest has {expected[benchmark]}"
-                    self.caveats.add(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step=step)
+            for step, reported in steps.items():
+                samples = reported.report.samples
+                if samples != expected.get(benchmark, samples):
+                    told = f"{samples} samples where the manifest has {expected[benchmark]}"
+                    self.note(f"{folder.name}, {benchmark}", f"{told}; verl drops sessions that fail", step=step)
 
-    def _change(self, run: str, benchmark: str, steps: dict[int, StepReport]) -> Comparison | None:
+    def _change(self, run: str, benchmark: str, steps: dict[int, Reported]) -> Comparison | None:
         first, last = min(steps), max(steps) if self.options.step is None else self.options.step
         if last not in steps:
             allowed = ", ".join(map(str, steps))
             raise ValueError(f"--step = {last} cannot work: {run}, {benchmark} has {allowed}")
         if first == last:
             return None
-        before, after = (Reported(run, step, steps[step]) for step in (first, last))
-        change = compare(benchmark, before, after, ["accuracy"], self.resampling)
+        change = compare(benchmark, steps[first], steps[last], ["accuracy"], self.resampling)
         if change is None:
-            self.caveats.add(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", step=last)
+            self.note(f"{run}, {benchmark}", f"no change since step {first}: no problem is shared", step=last)
         return change
 
     def _funnel(self, folder: RunFolder) -> Funnel | None:
-        if folder.training_log is None:
+        file = (folder.path.parent if folder.path.name == PLAIN else folder.path) / METRICS
+        if not file.is_file():
             return None
-        where = f"{folder.name}, {folder.training_log.name}"
+        where = f"{folder.name}, {METRICS}"
         try:
-            log = read_training_log(folder.training_log, folder.name, only="tapo/construct/")
+            log = read_training_log(file, folder.name, only=CONSTRUCT)
         except ValueError as error:
-            self.caveats.add(where, f"no construction funnel: {error}")
+            self.note(where, f"no construction funnel: {error}")
             return None
-        self.caveats.add(where, *log.notes)
+        self.note(where, *log.notes)
         return log.funnel()
 
     def comparisons(self, first: RunReport, second: RunReport) -> list[Comparison]:
@@ -171,25 +231,30 @@ class _Builder:
         for run, other in ((first, second), (second, first)):
             alone = [name for name in run.benchmarks if name not in other.benchmarks]
             if alone:
-                self.caveats.add(run.name, f"{', '.join(alone)} not compared: {other.name} has none of that name")
+                self.note(run.name, f"{', '.join(alone)} not compared: {other.name} has none of that name")
         if first.manifest and second.manifest:
             differences = protocol_differences(first.manifest, second.manifest)
             told = (f"the protocols differ in {entry}" for entry in differences)
-            self.caveats.add(f"{first.name} and {second.name}", *told)
+            self.note(f"{first.name} and {second.name}", *told)
         return [self._compare(name, first.at(name), second.at(name)) for name in shared]
 
     def _compare(self, benchmark: str, first: Reported, second: Reported) -> Comparison:
         where, one, two = f"{benchmark}, {second.run} against {first.run}", first.report, second.report
         if first.step != second.step:
-            self.caveats.add(where, f"steps {second.step} and {first.step} are compared")
-        reasons = incomparable(one, two)
-        self.caveats.add(where, *(f"{label(name)} not compared: {why}" for name, why in reasons.items()))
-        figures = [name for name in one.figures if name in two.figures and name not in reasons]
+            self.note(where, f"steps {second.step} and {first.step} are compared")
+        reasons = {}
+        if one.samples * two.problems != two.samples * one.problems:
+            reasons["majority"] = "it depends on the number of samples a problem, and theirs differ"
+        if one.length_unit != two.length_unit:
+            reasons["length"] = f"one is in {one.length_unit}, the other in {two.length_unit}"
+        both = [name for name in one.figures if name in two.figures]
+        self.note(where, *(f"{label(name)} not compared: {reasons[name]}" for name in both if name in reasons))
+        figures = [name for name in both if name not in reasons]
         comparison = compare(benchmark, first, second, figures, self.resampling)
         if comparison is None:
             raise ValueError(f"{where}: got {one.problems} and {two.problems} problems, none shared; needs shared ones")
         shared = comparison.shared
         if shared < max(one.problems, two.problems):
             alone = f"{two.problems - shared} and {one.problems - shared}"
-            self.caveats.add(where, f"{shared} problems are shared and compared, {alone} are in one alone")
+            self.note(where, f"{shared} problems are shared and compared, {alone} are in one alone")
         return comparison

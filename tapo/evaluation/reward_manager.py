@@ -9,7 +9,6 @@ The dump's text cannot tell: it holds no special tokens, and re-encoding it may 
 
 from typing import Any
 
-import torch
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 
@@ -20,22 +19,9 @@ class LengthRewardManager(NaiveRewardManager):
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """Score one response as verl does, and measure it."""
         result = await super().run_single(data)
-        item = data[-1]
-        tokens, truncated = measure(item.batch["responses"], item.batch["attention_mask"], self._end_tokens())
+        response_T, mask_T = data[-1].batch["responses"], data[-1].batch["attention_mask"]
+        # The mask is of prompt and response together; ids are padded on the right.
+        tokens = int(mask_T[-response_T.shape[-1] :].sum())
+        truncated = tokens == 0 or int(response_T[tokens - 1]) not in self.tokenizer.all_special_ids
         result["reward_extra_info"] |= {"response_tokens": tokens, "truncated": int(truncated)}
         return result
-
-    def _end_tokens(self) -> set[int]:
-        return set(self.tokenizer.all_special_ids)
-
-
-def measure(response_T: torch.Tensor, attention_mask_T: torch.Tensor, end_tokens: set[int]) -> tuple[int, bool]:
-    """(tokens of a response, whether it stops short of an end token).
-
-    Args:
-        response_T: ids, padded on the right.
-        attention_mask_T: of prompt and response together, so that it may be longer.
-        end_tokens: ids that end a sequence.
-    """
-    tokens = int(attention_mask_T[-response_T.shape[-1] :].sum())
-    return tokens, tokens == 0 or int(response_T[tokens - 1]) not in end_tokens

@@ -1,5 +1,6 @@
 """How far the splicer agrees with constructions labelled by hand."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def verdict(example: LabelledConstruction) -> str:
 
 def confusion(examples: Sequence[LabelledConstruction]) -> Confusion:
     """Splice every example."""
-    return Confusion.of((example.label, verdict(example)) for example in examples)
+    return Confusion(Counter((example.label, verdict(example)) for example in examples))
 
 
 def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledConstruction]:
@@ -94,14 +95,9 @@ def read_constructions(path: Path = LABELLED_CONSTRUCTIONS) -> list[LabelledCons
             name = f"{rollout['id']}-{number}"
             if answer["label"] not in LABELS:
                 raise ValueError(f"{path}, {name}: label = {answer['label']!r}, allowed are {', '.join(LABELS)}")
-            examples.append(
-                LabelledConstruction(
-                    **{key: rollout[key] for key in ("language", "kind", "held_out", "wrong")},
-                    id=name,
-                    label=answer["label"],
-                    reconstruction=_apply(answer, rollout["wrong"], f"{path}, {name}"),
-                )
-            )
+            reconstruction = _apply(answer, rollout["wrong"], f"{path}, {name}")
+            own = {key: rollout[key] for key in ("language", "kind", "held_out", "wrong")}
+            examples.append(LabelledConstruction(name, label=answer["label"], reconstruction=reconstruction, **own))
     return examples
 
 
@@ -112,11 +108,8 @@ def leak_confusion(held_out: bool, path: Path = LABELLED_LEAKS) -> Confusion:
         ValueError: the file cannot be read.
     """
     sentences = _read(path, dict)["held_out" if held_out else "tuned"]
-    return Confusion.of(
-        (label, "leak" if find_leak(sentence) else "clean")
-        for label, listed in sentences.items()
-        for sentence in listed
-    )
+    told = ((label, find_leak(sentence)) for label, listed in sentences.items() for sentence in listed)
+    return Confusion(Counter((label, "leak" if found else "clean") for label, found in told))
 
 
 def _read(path: Path, kind: type) -> Any:

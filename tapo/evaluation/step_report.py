@@ -1,21 +1,58 @@
-"""The figures of one benchmark of one run at one step."""
+"""The figures of one benchmark of one run at one step: ratios of sums over problems, ready for resampling."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from tapo.evaluation.bootstrap import Estimate, estimates
-from tapo.evaluation.dumps import Dump
-from tapo.evaluation.ratios import Ratios, ratios_of
-from tapo.evaluation.samples import Samples
+from tapo.evaluation.dumps import UNKNOWN, Dump
+from tapo.evaluation.pass_at_k import pass_at_k
 
+KS = (1, 2, 4, 5, 8, 16)
 FEW_PROBLEMS = 10
 """Below this percentile intervals are known to be too narrow, and the report says so."""
+
+LABELS = {
+    "accuracy": "mean accuracy",
+    "majority": "majority vote",
+    "dsr": "DSR: P(correct | no reflection)",
+    "err": "ERR: P(correct | reflection)",
+    "reflections": "responses with a reflection",
+    "length": "response length",
+    "truncated": "truncated",
+    "unparsable": "unparsable answers",
+}
+"""Key in the JSON report -> name in tables; Pass@k comes behind the accuracy as `pass@K`."""
+
+
+class Ratios(NamedTuple):
+    """Ratios of sums over problems: one column a figure, one row a problem, under its digest."""
+
+    numerators_PF: pd.DataFrame
+    denominators_PF: pd.DataFrame
+
+    def select(self, figures: Sequence[str], problems: Sequence[str] | pd.Index) -> tuple[np.ndarray, np.ndarray]:
+        """(numerators, denominators) of some figures over some problems, in the orders given."""
+        numerators_PF, denominators_PF = (
+            np.ascontiguousarray(sums_PF.loc[problems, figures], dtype=float) for sums_PF in self
+        )
+        return numerators_PF, denominators_PF
+
+    def reflection_counts(self) -> dict[str, dict[str, int]]:
+        """The 2x2 table behind DSR and ERR, as in `ReflectionReport.counts`."""
+        counts = {}
+        for kind, name in (("no_reflection", "dsr"), ("reflection", "err")):
+            correct, responses = (int(sums_PF[name].sum()) for sums_PF in self)
+            counts[kind] = {"correct": correct, "wrong": responses - correct}
+        return counts
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Figures with their intervals, and where they come from."""
+    """Figures with their intervals."""
 
     problems: int
     samples: int
@@ -23,51 +60,112 @@ class StepReport:
     figures: dict[str, Estimate]
     reflection_counts: dict[str, dict[str, int]]
     """Responses by reflection and correctness."""
+
+
+class Reported(NamedTuple):
+    """The report of a run's step, and what it was made from."""
+
+    run: str
+    step: int
+    report: StepReport
     source: dict[str, Any]
     """`file`, `sha256`, and `fields`: which field each figure was read from."""
-    keys: tuple[bytes, ...] = field(repr=False)
-    """One digest a problem."""
-    ratios: Ratios = field(repr=False)
+    ratios: Ratios
 
-    def describe(self) -> dict[str, Any]:
-        """As JSON holds it, without its source."""
-        own = {name: getattr(self, name) for name in ("problems", "samples", "length_unit")}
-        figures = {name: asdict(value) for name, value in self.figures.items()}
-        return own | {"figures": figures, "reflection_counts": self.reflection_counts}
+
+def label(name: str) -> str:
+    """A figure's name in tables."""
+    return LABELS.get(name) or name.replace("pass@", "Pass@")
 
 
 def step_report(
-    samples: Samples, dump: Dump, response_limit: int | None, resampling: Mapping[str, int]
-) -> tuple[StepReport, list[str]]:
-    """All figures of the samples, and what must be said about them.
+    samples: pd.DataFrame, dump: Dump, response_limit: int | None, resampling: Mapping[str, int]
+) -> tuple[StepReport, Ratios, list[str]]:
+    """All figures of the samples, the sums behind them, and what must be said about them.
 
     Args:
         samples: one benchmark of the dump.
         response_limit: tokens at which a response was cut off, where that is known.
         resampling: `resamples` and `seed` of the intervals.
     """
-    samples, notes = _with_truncation(samples, response_limit)
-    ratios, unknown = ratios_of(samples)
+    notes = []
+    length_unit = dump.fields["length unit"]
+    if "truncated" not in samples and response_limit is not None and length_unit == "tokens":
+        # Where the dump does not tell, token counts do, which can only miss some.
+        samples = samples.assign(truncated=samples["length"] >= response_limit)
+        notes.append(f"truncated = at least {response_limit} tokens after re-encoding the text; may miss some")
+    ratios, unknown = ratios_of(samples, dump.problems)
     notes += unknown
-    if len(samples.keys) < FEW_PROBLEMS:
-        notes.append(f"intervals from {len(samples.keys)} problems are too narrow to rely on")
-    values = estimates(ratios.numerators_PF, ratios.denominators_PF, **resampling)
-    report = StepReport(
-        problems=len(samples.keys),
-        samples=len(samples.problem),
-        length_unit=samples.length_unit,
-        figures=dict(zip(ratios.names, values, strict=True)),
-        reflection_counts=ratios.reflection_counts(),
-        source={"file": str(dump.path), "sha256": dump.sha256, "fields": dump.fields},
-        keys=samples.keys,
-        ratios=ratios,
-    )
-    return report, notes
+    problems = len(ratios.numerators_PF)
+    if problems < FEW_PROBLEMS:
+        notes.append(f"intervals from {problems} problems are too narrow to rely on")
+    figures = list(ratios.numerators_PF)
+    numerators_PF, denominators_PF = ratios.select(figures, ratios.numerators_PF.index)
+    values = estimates(numerators_PF, denominators_PF, **resampling)
+    estimated = dict(zip(figures, values, strict=True))
+    return StepReport(problems, len(samples), length_unit, estimated, ratios.reflection_counts()), ratios, notes
 
 
-def _with_truncation(samples: Samples, limit: int | None) -> tuple[Samples, list[str]]:
-    """Where the dump does not tell, read truncation off token counts, which can only miss some."""
-    if samples.truncated is not None or limit is None or samples.length_unit != "tokens":
-        return samples, []
-    note = f"truncated = at least {limit} tokens after re-encoding the text; may miss some"
-    return replace(samples, truncated=samples.length >= limit), [note]
+def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, list[str]]:
+    """All figures that the samples can tell, and notes on those that they cannot.
+
+    Means give every problem the same weight, however many samples it has. DSR and ERR pool responses, so that they are
+    the ratios of the counts beside them.
+
+    Args:
+        digests: of each problem, by its number in the samples.
+    """
+    notes: list[str] = []
+    counted = samples.assign(samples=1, reflecting_correct=samples["reflects"] & samples["correct"])
+    sums = counted.groupby("problem", sort=False).sum()
+    n_P, means = sums["samples"], sums.div(sums["samples"], axis=0)
+    columns: dict[str, Any] = {"accuracy": means["correct"]}
+    counts = list(zip(n_P.tolist(), sums["correct"].tolist(), strict=True))
+    for k in _usable_ks(n_P, notes):
+        chances = {(n, c): pass_at_k(n, c, k) for n, c in set(counts)}
+        columns[f"pass@{k}"] = [chances[pair] for pair in counts]
+    if "answer" in samples:
+        columns["majority"] = majority_votes(samples)
+    else:
+        notes.append("majority vote unknown: the dump has neither `pred` nor answers in \\boxed{}")
+    columns["dsr"], columns["err"] = sums["correct"] - sums["reflecting_correct"], sums["reflecting_correct"]
+    columns |= {"reflections": means["reflects"], "length": means["length"]}
+    for name in ("truncated", "unparsable"):
+        if name in samples:
+            columns[name] = means[name]
+        else:
+            notes.append(f"{label(name)} unknown: the dump does not tell for every row")
+    numerators_PF = pd.DataFrame(columns, dtype=float)
+    denominators_PF = pd.DataFrame(1.0, index=numerators_PF.index, columns=numerators_PF.columns)
+    denominators_PF["dsr"], denominators_PF["err"] = n_P - sums["reflects"], sums["reflects"]
+    index = pd.Index([digests[number] for number in sums.index])
+    return Ratios(numerators_PF.set_axis(index), denominators_PF.set_axis(index)), notes
+
+
+def _usable_ks(n_P: pd.Series, notes: list[str]) -> list[int]:
+    least, most = int(n_P.min()), int(n_P.max())
+    if least != most:
+        short = int((n_P < most).sum())
+        notes.append(
+            f"samples a problem differ: {least} to {most}; {short} of {len(n_P)} problems have fewer than {most}"
+        )
+    left_out = [k for k in KS if k > least]
+    if left_out:
+        names = ", ".join(f"Pass@{k}" for k in left_out)
+        notes.append(f"{names} left out: needs as many samples of every problem, and one has {least}")
+    return [k for k in KS if k <= least]
+
+
+def majority_votes(samples: pd.DataFrame) -> pd.Series:
+    """Expected correctness of the most frequent answer of each problem, by its number.
+
+    Answers vote by their text (the dump's `pred`, else the last box), so two spellings of one number are two answers.
+    Tied answers share equally, that is, the value is expected under a fair draw among them. An answer counts as
+    correct in the share of its rows that were scored so. Unparsable answers do not vote; a problem without votes is
+    wrong.
+    """
+    voting = samples.loc[samples["answer"] != UNKNOWN, ["problem", "answer", "correct"]]
+    answers = voting.groupby(["problem", "answer"])["correct"].agg(["size", "mean"])
+    most = answers.groupby("problem")["size"].transform("max")
+    votes = answers.loc[answers["size"] == most, "mean"].groupby("problem").mean()
+    return votes.reindex(samples["problem"].unique(), fill_value=0.0)

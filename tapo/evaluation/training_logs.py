@@ -1,16 +1,15 @@
 """Reads the metrics of training runs from verl's `file` and `tensorboard` loggers."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tapo.core.funnel import FUNNEL
-from tapo.evaluation.caveats import HALF_WRITTEN
-from tapo.evaluation.folders import METRICS, distinct_names
+from tapo.evaluation.folders import HALF_WRITTEN, METRICS, distinct_names
 from tapo.files.json_lines import read_json_lines
 
 TRAINING_STEP = "training/global_step"
@@ -90,46 +89,43 @@ def read_training_log(path: Path, name: str, *, only: str = "") -> TrainingLog:
     file = path if path.is_file() else path / METRICS
     counts: Counter[str] = Counter()
     if file.is_file():
-        records = _from_file(file, counts)
+        logged = _from_file(file, counts)
     elif path.is_dir() and (events := sorted(path.rglob("events.out.tfevents.*"))):
-        records = _from_events(events)
+        logged = _from_events(events)
     else:
         raise ValueError(f"RUN = {str(path)!r} cannot work: needs {_ALLOWED}")
-    trained = records.get(TRAINING_STEP, {})
+    records: dict[str, dict[int, float]] = defaultdict(dict)
+    for step, key, value in logged:
+        if key.startswith((only, TRAINING_STEP)):
+            records[key][step] = value
     metrics: dict[str, dict[int, float]] = {}
     for key, values in records.items():
-        if not key.startswith((only, TRAINING_STEP)):
-            continue
-        finite = {step: value for step, value in values.items() if step in trained and np.isfinite(value)}
-        lost = sum(step in trained for step in values) - len(finite)
-        if lost:
-            counts[f"values of {key} that are not finite left out"] = lost
+        trained = {step: value for step, value in values.items() if step in records.get(TRAINING_STEP, {})}
+        finite = {step: value for step, value in trained.items() if np.isfinite(value)}
+        if len(finite) < len(trained):
+            counts[f"values of {key} that are not finite left out"] = len(trained) - len(finite)
         if finite:
             metrics[key] = finite
     return TrainingLog(name, metrics, tuple(f"{what}: {count}" for what, count in counts.items()))
 
 
-def _from_file(file: Path, counts: Counter[str]) -> dict[str, dict[int, float]]:
-    records: dict[str, dict[int, float]] = {}
+def _from_file(file: Path, counts: Counter[str]) -> Iterator[tuple[int, str, float]]:
     for line, record in read_json_lines(file, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
-        if not isinstance(record.get("step"), int) or not isinstance(record.get("data"), dict):
+        step, data = record.get("step"), record.get("data")
+        if not isinstance(step, int) or not isinstance(data, dict):
             raise ValueError(f"{line}: got {json.dumps(record)[:80]}, needs an integer step and data")
-        for key, value in record["data"].items():
+        for key, value in data.items():
             if value is None:
-                value = float("nan")  # as the logger writes NaN
-            if isinstance(value, int | float):
-                records.setdefault(key, {})[record["step"]] = float(value)
-    return records
+                yield step, key, float("nan")  # as the logger writes NaN
+            elif isinstance(value, int | float):
+                yield step, key, float(value)
 
 
-def _from_events(files: list[Path]) -> dict[str, dict[int, float]]:
+def _from_events(files: list[Path]) -> Iterator[tuple[int, str, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    records: dict[str, dict[int, float]] = {}
     for file in files:
         accumulator = EventAccumulator(str(file), size_guidance={"scalars": 0})
         accumulator.Reload()
         for key in accumulator.Tags()["scalars"]:
-            values = records.setdefault(key, {})
-            values.update({event.step: event.value for event in accumulator.Scalars(key)})
-    return records
+            yield from ((event.step, key, event.value) for event in accumulator.Scalars(key))

@@ -1,24 +1,34 @@
 """Runs an evaluation through verl's own validation: `trainer.val_only`, one benchmark after the other."""
 
+import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from tapo.core.phrases import load_detector
-from tapo.evaluation.benchmarks import Benchmark, read_benchmarks
-from tapo.evaluation.checkpoint import Checkpoint, is_complete_model, resolve_checkpoint
-from tapo.evaluation.folders import METRICS
-from tapo.evaluation.manifest import MANIFEST, SCHEMA, write_manifest
+from tapo.evaluation.folders import MANIFEST, METRICS, SCHEMA, write_manifest
+from tapo.evaluation.inputs import Benchmark, Checkpoint, is_complete_model, read_benchmarks, resolve_checkpoint
 from tapo.evaluation.options import RunOptions
-from tapo.evaluation.protocol import LOGS, hydra_value, protocol_overrides, refuse_conflicts, verifier_of
 from tapo.files.fingerprint import fingerprint_of_model
+from tapo.options import ConfigError
 from tapo.terminal import say
 from tapo.training_progress import run_showing_progress
 from tapo.versions import installed_versions
+
+PROTOCOL = Path(__file__).parent / "data" / "protocol.yaml"
+LOGS = "logs"
+"""Folder for verl's output and metrics of each benchmark, beside the dumps."""
+VERIFIER = "reward.custom_reward_function"
+REPLACEABLE = (VERIFIER, "reward.reward_manager")
+"""Beginnings of keys that the protocol leaves alone where the user sets one of them."""
+
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./:@+-]*")
+_KEYWORDS = {"true", "false", "null", "nan", "inf"}
 
 
 class EvaluationFailed(ValueError):
@@ -47,39 +57,56 @@ class Plan:
         return [self.python, "-m", "verl.trainer.main_ppo", *overrides, *self.options.overrides]
 
     def overrides(self, benchmark: Benchmark) -> dict[str, Any]:
-        """See `protocol_overrides`."""
-        return protocol_overrides(self.options, self.checkpoint.model, benchmark, self.out)
+        """What the protocol sets in verl: what is asked, how it is sampled and scored."""
+        rollout, sampling = "actor_rollout_ref.rollout", self.options.describe()
+        given = [key_of(entry) for entry in self.options.overrides]
+        replaced = tuple(part for part in REPLACEABLE if any(key.startswith(part) for key in given))
+        fixed = yaml.safe_load(PROTOCOL.read_text(encoding="utf-8"))
+        return {
+            "actor_rollout_ref.model.path": self.checkpoint.model,
+            "data.train_files": str(benchmark.file),
+            "data.val_files": str(benchmark.file),
+            "data.seed": self.options.seed,
+            f"{rollout}.seed": self.options.seed,
+            **{f"{rollout}.val_kwargs.{key}": value for key, value in sampling.items() if not key.startswith("max_")},
+            **{f"data.{key}": value for key, value in sampling.items() if key.startswith("max_")},
+            "trainer.n_gpus_per_node": self.options.gpus,
+            "trainer.experiment_name": benchmark.name,
+            "trainer.validation_data_dir": str(self.out / benchmark.name),
+            "trainer.default_local_dir": str(self.out / LOGS / benchmark.name),
+            **{key: value for key, value in fixed.items() if not key.startswith(replaced)},
+        }
 
     def manifest(self) -> dict[str, Any]:
         """The protocol as it is written beside the dumps; the model must be there."""
-        model = self.checkpoint.model
+        options, model = self.options, self.checkpoint.model
+        given = {key_of(entry): entry.partition("=")[2] for entry in options.overrides}
+        settings = self.overrides(self.benchmarks[0]) | given
+        verifier = {key: value for key, value in settings.items() if key.startswith(VERIFIER)}
         return {
             "schema": SCHEMA,
             "model": {
-                "given": self.options.model,
+                "given": options.model,
                 "path": model,
                 "step": self.checkpoint.step,
                 "fingerprint": fingerprint_of_model(model),
             },
-            "benchmarks": [benchmark.describe() for benchmark in self.benchmarks],
-            "sampling": self.options.describe(),
-            "verifier": verifier_of(self.options.overrides),
+            "benchmarks": [asdict(benchmark) | {"file": str(benchmark.file)} for benchmark in self.benchmarks],
+            "sampling": options.describe(),
+            "verifier": {key.removeprefix(f"{VERIFIER}."): value for key, value in verifier.items()},
             "detector": load_detector().describe(),
-            "seed": self.options.seed,
+            "seed": options.seed,
             "versions": installed_versions(),
-            "overrides": list(self.options.overrides),
+            "overrides": list(options.overrides),
         }
 
 
 def evaluate(options: RunOptions, console: Console) -> None:
-    """`tapo eval run`.
-
-    Raises:
-        ValueError: see `plan_evaluation` and `run_evaluation`.
-    """
+    """`tapo eval run`: plan it, and either say the commands or run it."""
     plan = plan_evaluation(options)
     if options.dry_run:
-        print_commands(plan, console)
+        for command in filter(None, [plan.merge_command(), *map(plan.command, plan.benchmarks)]):
+            say(shlex.join(command), console)
         return
     run_evaluation(plan, console)
     say(f"tapo eval report {plan.out}", console)
@@ -99,7 +126,11 @@ def plan_evaluation(options: RunOptions) -> Plan:
     reserved = {LOGS, "model", "report"} & {benchmark.name for benchmark in plan.benchmarks}
     if reserved:
         raise ValueError(f"--data = {sorted(reserved)!r} cannot work: needs another name than logs, model or report")
-    refuse_conflicts(options.overrides, plan.overrides(plan.benchmarks[0]))
+    ours = plan.overrides(plan.benchmarks[0])
+    for entry in options.overrides:
+        if key_of(entry) in ours:  # the manifest would be wrong
+            allowed = "needs overrides of other keys; this one is set by the options of `tapo eval run`"
+            raise ConfigError("override", entry, allowed)
     return plan
 
 
@@ -127,8 +158,17 @@ def _run(folder: Path, title: str, command: list[str], console: Console) -> None
         raise EvaluationFailed(f"{title}: ended with status {status}; see {folder / 'log'}")
 
 
-def print_commands(plan: Plan, console: Console) -> None:
-    """What `run_evaluation` would start, to be pasted into a shell."""
-    commands = [plan.merge_command(), *(plan.command(benchmark) for benchmark in plan.benchmarks)]
-    for command in filter(None, commands):
-        say(shlex.join(command), console)
+def key_of(override: str) -> str:
+    """The key of a Hydra override: `++a.b=1` -> `a.b`."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def hydra_value(value: Any) -> str:
+    """A value in Hydra's override grammar; a text is quoted where it needs it, so that paths may hold anything."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(hydra_value, value))}]"
+    if isinstance(value, str) and not (_PLAIN.fullmatch(value) and value.lower() not in _KEYWORDS):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)

@@ -17,8 +17,8 @@ import tapo
 from tapo.cold_start import sft_dataset
 from tapo.core.phrases import load_detector
 from tapo.evaluation import reward_manager
-from tapo.evaluation.checkpoint import resolve_checkpoint
 from tapo.evaluation.dumps import read_dump
+from tapo.evaluation.inputs import resolve_checkpoint
 from tapo.launch.contract import BESIDE_TRAINING, CONTRACT, breaches, check_contract
 from tapo.launch.definitions import find, signature
 from tapo.rollout import manager, worker

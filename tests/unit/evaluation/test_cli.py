@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tapo import cli
 from tapo.core.phrases import load_detector
-from tapo.evaluation.detector_samples import highlighted, print_sample
+from tapo.evaluation.detector_agreement import highlighted, print_sample
 from tapo.evaluation.options import ReflectionsCommand
 
 OUTPUTS = ["\\boxed{1}", "2\nWait, no.\n\\boxed{1}", "Hmm, \\boxed{2}", "\\boxed{3}"]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tapo.evaluation.dynamics import choose, plot_runs, running_mean
 from tapo.evaluation.options import PlotCommand
+from tapo.evaluation.plots import choose, plot_runs, running_mean
 from tapo.evaluation.training_logs import Funnel, read_training_logs
 
 STEPS = {0: {"val-core/acc": 0.5}, 1: {"actor/pg_loss": 0.1}, 2: {"actor/pg_loss": None, "actor/kl_loss": 0.2}}

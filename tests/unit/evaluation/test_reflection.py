@@ -6,8 +6,7 @@ from rich.console import Console
 
 from tapo.core.phrases import REFLECTIONS, PhraseMatch, load_detector
 from tapo.evaluation import reflection_rates
-from tapo.evaluation.agreement import REFLECTION, LabelledExample, agreement, read_labelled
-from tapo.evaluation.detector_samples import print_agreement
+from tapo.evaluation.detector_agreement import REFLECTION, LabelledExample, agreement, print_agreement, read_labelled
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ import math
 import pytest
 from rich.console import Console
 
-from tapo.evaluation.manifest import SAMPLING, read_manifest, write_manifest
+from tapo.evaluation.folders import SAMPLING, read_manifest, write_manifest
 from tapo.evaluation.options import ReportOptions, SummaryCommand
-from tapo.evaluation.render import print_report, summarise_runs, tables
+from tapo.evaluation.render import print_report, summarise_runs, tables, to_json, to_markdown, write_report
 from tapo.evaluation.report import build_report
-from tapo.evaluation.written_report import to_json, to_markdown, write_report
 
 DIRECT, REFLECTED = "\\boxed{1}", "2\nWait, no.\n\\boxed{1}"
 

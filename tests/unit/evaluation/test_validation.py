@@ -14,15 +14,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from tapo import training_progress
-from tapo.evaluation.benchmarks import read_benchmarks
-from tapo.evaluation.checkpoint import resolve_checkpoint
-from tapo.evaluation.manifest import read_manifest
+from tapo.evaluation.folders import read_manifest
+from tapo.evaluation.inputs import read_benchmarks, resolve_checkpoint
 from tapo.evaluation.options import RunOptions, SamplingProtocol
-from tapo.evaluation.protocol import hydra_value
 from tapo.evaluation.validation import (
     EvaluationFailed,
+    evaluate,
+    hydra_value,
     plan_evaluation,
-    print_commands,
     run_evaluation,
 )
 from tapo.files.fingerprint import fingerprint_of_model
@@ -235,8 +234,8 @@ def test_manifests_tell_checkpoints_of_one_shape_apart(tmp_path, model):
 
 
 def test_printed_commands_paste_into_a_shell(tmp_path, model):
-    plan, console = plan_of(tmp_path, model, overrides=["+x='a b'"]), quiet()
-    print_commands(plan, console)
+    plan, console = plan_of(tmp_path, model, overrides=["+x='a b'"], dry_run=True), quiet()
+    evaluate(plan.options, console)
     assert shlex.split(console.file.getvalue()) == plan.command(plan.benchmarks[0])
 
 

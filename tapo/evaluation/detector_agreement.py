@@ -1,9 +1,11 @@
-"""Shows what a reflection detector matched, so that a user can judge it."""
+"""Judges a reflection detector: what it matched in a sample, and how far it agrees with examples labelled by hand."""
 
 import heapq
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -11,12 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from tapo.core.phrases import Detector, PhraseMatch, load_detector
-from tapo.evaluation.agreement import LABELLED_EXAMPLES, REFLECTION, LabelledExample, agreement, read_labelled
-from tapo.evaluation.caveats import HALF_WRITTEN
-from tapo.evaluation.folders import find_runs
+from tapo.evaluation.confusion import Confusion
+from tapo.evaluation.folders import HALF_WRITTEN, find_runs
 from tapo.evaluation.options import ReflectionsCommand
 from tapo.files.json_lines import read_json_lines
 from tapo.terminal import say
+
+LABELLED_EXAMPLES = Path(__file__).parent / "data" / "labelled_reflections.jsonl"
+"""Written for this project. Guideline: a response reflects iff it turns back on something that it has itself already
+written: doubts it, takes it back, or sets out to go over it once more, whether or not it was wrong. Not a reflection:
+a check that belongs to the solution and goes forward, a trial that is the method, another way taken without doubt,
+errors and words of others (the problem's, a quoted speaker's)."""
+
+REFLECTION, DIRECT = "reflection", "direct"
 
 CONTEXT = 160
 """Characters shown on either side of a match."""
@@ -37,10 +46,10 @@ def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, co
         ValueError: the dump cannot be read.
     """
     rng = random.Random(options.seed)
-    phrases, left_out, responses = Counter[str](), Counter[str](), Counter[bool]()
+    phrases, responses, half_written = Counter[str](), Counter[bool](), list[Path]()
 
     def candidates() -> Iterator[tuple[float, int, str, list[PhraseMatch]]]:
-        for line, row in read_json_lines(path, on_half_written=lambda _: left_out.update([HALF_WRITTEN])):
+        for line, row in read_json_lines(path, on_half_written=half_written.append):
             output = row.get("output")
             if not isinstance(output, str):
                 raise ValueError(f"{line}: output = {output!r} cannot work: needs a text")
@@ -58,8 +67,8 @@ def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, co
     for phrase, count in phrases.most_common():
         table.add_row(phrase, str(count))
     console.print(table)
-    for what, count in left_out.items():
-        say(f"Note: {what}: {count}", console)
+    if half_written:
+        say(f"Note: {HALF_WRITTEN}: 1", console)
 
 
 def _file(dump: Path) -> Path:
@@ -80,6 +89,37 @@ def highlighted(output: str, found: list[PhraseMatch]) -> Text:
         text.stylize("bold yellow", match.start, match.end)
     shown = text[start:end]
     return Text.assemble("... " if start else "", shown, " ..." if end < len(output) else "")
+
+
+@dataclass(frozen=True)
+class LabelledExample:
+    """A response, whether it reflects, and a word on why."""
+
+    text: str
+    reflection: bool
+    why: str
+
+
+def read_labelled(path: Path = LABELLED_EXAMPLES) -> list[LabelledExample]:
+    """Examples as JSON lines with `text`, a boolean `reflection`, and `why`.
+
+    Raises:
+        ValueError: the file cannot be read or is empty, or a line lacks a key or holds the wrong type.
+    """
+    examples = []
+    for line, record in read_json_lines(path):
+        if not isinstance(record.get("text"), str) or not isinstance(record.get("reflection"), bool):
+            raise ValueError(f"{line}: got {json.dumps(record)[:80]!r}, needs a text `text` and a boolean `reflection`")
+        examples.append(LabelledExample(record["text"], record["reflection"], str(record.get("why", ""))))
+    if not examples:
+        raise ValueError(f"labelled examples {path}: got none, needs at least one line")
+    return examples
+
+
+def agreement(detector: Detector, examples: Sequence[LabelledExample]) -> Confusion:
+    """Run the detector over labelled examples; labels and verdicts are `REFLECTION` or `DIRECT`."""
+    name = {True: REFLECTION, False: DIRECT}
+    return Confusion(Counter((name[one.reflection], name[detector.reflects(one.text)]) for one in examples))
 
 
 def print_agreement(detector: Detector, examples: Sequence[LabelledExample], console: Console) -> None:
