@@ -53,9 +53,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 class InstantActor:
     repeats = True
 
-    async def answer(self, request) -> Answer:
-        draw = random.Random(request.seed)
-        wrong, correct = request.candidate.wrong.text, request.candidate.correct.text
+    async def answer(self, messages, candidate, seed) -> Answer:
+        draw = random.Random(seed)
+        wrong, correct = candidate.wrong.text, candidate.correct.text
         kept = wrong[: draw.randrange(len(wrong))].rpartition(" ")[0]
         rest = correct[len(correct) // 2 :].split(" ", 1)[-1]
         new = f"{kept} {WORDS[1]} {WORDS[2]} {WORDS[3]} {rest}"

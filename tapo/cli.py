@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "eval constructions": (ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
     "plot": (PlotCommand, "tapo.evaluation.plots:plot_runs"),
     "summary": (SummaryCommand, "tapo.evaluation.render:summarise_runs"),
-    "inspect": (InspectOptions, "tapo.inspection.inspect:run_inspect"),
+    "inspect": (InspectOptions, "tapo.inspection.page:run_inspect"),
 }
 """What is typed -> the options, and `module:function` of what is given them and a console. Modules are imported when
 their command runs, so that help is instant."""

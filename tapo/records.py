@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +20,7 @@ class ConstructionRecord(BaseModel):
     """One attempted construction, of a run or of a cold start."""
 
     model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
+    files: ClassVar[str] = "constructions"
 
     step: int
     """The one that submitted the query; 0 in a cold start."""
@@ -116,6 +117,7 @@ class TrainedRecord(BaseModel):
     """One row of an update."""
 
     model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
+    files: ClassVar[str] = "trained"
 
     step: int
     key: str
@@ -130,9 +132,6 @@ class TrainedRecord(BaseModel):
 
 Record = TypeVar("Record", ConstructionRecord, TrainedRecord)
 
-KINDS: dict[type, str] = {ConstructionRecord: "constructions", TrainedRecord: "trained"}
-"""How the files of each kind begin."""
-
 
 class RecordWriter(Generic[Record]):
     """Appends records to a file of this process alone, so that processes never share one.
@@ -144,7 +143,7 @@ class RecordWriter(Generic[Record]):
     def __init__(self, folder: str | None, kind: type[Record]):
         self.path: Path | None = None
         if folder is not None:
-            self.path = Path(folder).expanduser() / f"{KINDS[kind]}-{socket.gethostname()}-{os.getpid()}.jsonl"
+            self.path = Path(folder).expanduser() / f"{kind.files}-{socket.gethostname()}-{os.getpid()}.jsonl"
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, record: Record) -> None:
@@ -165,7 +164,7 @@ class RecordReader(Generic[Record]):
     """
 
     def __init__(self, folder: str | Path, kind: type[Record]):
-        self.paths = sorted(Path(folder).expanduser().glob(f"{KINDS[kind]}-*.jsonl"))
+        self.paths = sorted(Path(folder).expanduser().glob(f"{kind.files}-*.jsonl"))
         self.kind: type[Record] = kind
         self.unfinished: list[Path] = []
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tapo.chat import prompt_ids
 from tapo.core.construct import Answer, Candidate, room_for_answer
@@ -13,63 +13,45 @@ from tapo.files.fingerprint import fingerprint_of_file
 from tapo.generation.engine import Engine, Sampling
 
 
-@dataclass(frozen=True)
-class Request:
-    """One construction that is asked for: the prompt as a chat, what it was rendered from, and a seed."""
-
-    messages: list[dict[str, str]]
-    candidate: Candidate
-    seed: int
-
-
 class Actor(Protocol):
     """Answers construction prompts."""
 
-    repeats: bool
+    repeats: ClassVar[bool]
     """Whether asking the same once more can bring another answer."""
 
-    async def answer(self, request: Request) -> Answer:
-        """The tagged answer.
+    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
+        """The tagged answer to a prompt, given as a chat with the candidate that it was rendered from.
 
         Raises:
             ConstructionError: the prompt leaves no room for one.
         """
 
 
+@dataclass(frozen=True)
 class EngineActor:
-    """The model itself, by an engine.
+    """The model itself, by an engine."""
 
-    Args:
-        max_model_len: tokens of prompt and answer together; a longer prompt is never truncated.
-    """
+    repeats: ClassVar[bool] = True
 
-    repeats = True
+    engine: Engine
+    tokenizer: Any
+    sampling: Sampling
+    max_model_len: int
+    """Tokens of prompt and answer together; a longer prompt is never truncated."""
+    template_kwargs: Mapping[str, Any]
 
-    def __init__(
-        self,
-        engine: Engine,
-        tokenizer: Any,
-        sampling: Sampling,
-        *,
-        max_model_len: int,
-        template_kwargs: Mapping[str, Any],
-    ):
-        self._engine, self._tokenizer, self._sampling = engine, tokenizer, sampling
-        self._max_model_len, self._template_kwargs = max_model_len, template_kwargs
-
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
         """See `Actor`."""
-        ids = prompt_ids(request.messages, self._tokenizer, self._template_kwargs)
+        ids = prompt_ids(messages, self.tokenizer, self.template_kwargs)
         room = room_for_answer(
             len(ids),
-            len(request.candidate.correct.ids),
-            max_tokens=self._sampling.max_tokens,
-            max_model_len=self._max_model_len,
+            len(candidate.correct.ids),
+            max_tokens=self.sampling.max_tokens,
+            max_model_len=self.max_model_len,
         )
-        [sample] = await self._engine.sample(
-            ids, self._sampling.model_copy(update={"max_tokens": room}), n=1, seed=request.seed
-        )
-        return Answer(decode(self._tokenizer, sample.ids), len(sample.ids))
+        sampling = self.sampling.model_copy(update={"max_tokens": room})
+        [sample] = await self.engine.sample(ids, sampling, n=1, seed=seed)
+        return Answer(decode(self.tokenizer, sample.ids), len(sample.ids))
 
 
 class FunctionActor:
@@ -83,7 +65,7 @@ class FunctionActor:
         ValueError: no such file or function.
     """
 
-    repeats = False
+    repeats: ClassVar[bool] = False
 
     def __init__(self, spec: str):
         from verl.utils.import_utils import load_extern_object
@@ -97,14 +79,13 @@ class FunctionActor:
             raise ValueError(f"answers = {spec!r} cannot work: {error}") from error
         self.fingerprint = f"{Path(path).name}:{name} {fingerprint_of_file(path)}"
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
         """See `Actor`."""
-        candidate = request.candidate
         text = await asyncio.to_thread(
             self._function,
             query=candidate.prompt[-1]["content"],
             wrong=candidate.wrong.text,
             correct=candidate.correct.text,
-            seed=request.seed,
+            seed=seed,
         )
         return Answer(text, 0)

@@ -1,7 +1,7 @@
 """`tapo cold-start build`: opens stores, starts the engine, constructs, mixes, describes."""
 
 import asyncio
-import itertools
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,16 @@ from rich.console import Console
 
 from tapo.chat import load_tokenizer
 from tapo.cold_start.answering import Actor, EngineActor, FunctionActor
-from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, write_chats
+from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, end_token, write_chats
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import datasheet, write_datasheet
-from tapo.cold_start.ending import end_token
 from tapo.cold_start.options import BuildOptions, Limits, Recipe
-from tapo.cold_start.store import ConstructionStore
+from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
-from tapo.generation.engine import Engine, Sampling
+from tapo.generation.engine import Sampling
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
 from tapo.terminal import Progress, say
@@ -30,11 +29,13 @@ def run_build(options: BuildOptions, console: Console) -> None:
     """Construct what is missing, then mix if anything changed.
 
     Raises:
-        ValueError: an option that cannot work, or a store made with other ones.
+        ValueError: no rollouts, an option that cannot work, or a store made with other ones.
     """
     scorer = Scorer(options)
     sources = [RolloutStore.open(path) for path in options.rollouts]
-    total = count_queries(sources)
+    total = sum(len(source.done()) for source in sources)
+    if not total:
+        raise ValueError(f"{', '.join(str(source.folder) for source in sources)}: no rollouts yet, run `tapo rollout`")
     check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
     template = construction_prompt(options.prompt_file)
     teacher = FunctionActor(options.answers) if options.answers else None
@@ -110,22 +111,15 @@ async def _construct(
     progress: Progress,
 ) -> None:
     tokenizer = load_tokenizer(options.model)
-    engine: Engine | None = None
-    actor: Actor
-    if teacher:
-        actor = teacher
-    else:
-        length = options.max_model_len
-        engine = options.start(tokenizer, length)
-        actor = EngineActor(engine, tokenizer, options, max_model_len=length, template_kwargs=options.template)
-    task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
-    try:
-        await construct_all(
-            sources, store, task, at_once=options.at_once, part_size=options.part_size, progress=progress
-        )
-    finally:
-        if engine is not None:
-            await engine.close()
+    async with contextlib.AsyncExitStack() as stack:
+        actor: Actor | None = teacher
+        if actor is None:
+            engine = options.start(tokenizer, options.max_model_len)
+            stack.push_async_callback(engine.close)
+            actor = EngineActor(engine, tokenizer, options, options.max_model_len, options.template)
+        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
+        at_once, part_size = options.at_once, options.part_size
+        await construct_all(sources, store, task, at_once=at_once, part_size=part_size, progress=progress)
 
 
 async def construct_all(
@@ -159,18 +153,6 @@ def _todo(sources: Sequence[RolloutStore], done: set[str], progress: Progress) -
                 yield rollouts
 
 
-def count_queries(sources: Sequence[RolloutStore]) -> int:
-    """Queries in all sources.
-
-    Raises:
-        ValueError: there is none.
-    """
-    total = sum(len(source.done()) for source in sources)
-    if not total:
-        raise ValueError(f"{', '.join(str(source.folder) for source in sources)}: no rollouts yet, run `tapo rollout`")
-    return total
-
-
 def mix(
     store: ConstructionStore,
     recipe: Recipe,
@@ -187,9 +169,9 @@ def mix(
     write_datasheet(sheet, folder)
     for line in sheet["short"]:
         say(line, console, "yellow")
-    attempts = dict(sheet["attempts"])
-    tried = sum(attempts.values())
-    say(f"{attempts.get('kept', 0)} trajectories from {tried} attempts", console)
-    for reason, count in sorted(itertools.filterfalse(lambda item: item[0] == "kept", attempts.items())):
-        say(f"  rejected, {reason}: {count}", console)
+    attempts = sheet["attempts"]
+    say(f"{attempts.get(KEPT, 0)} trajectories from {sum(attempts.values())} attempts", console)
+    for reason, count in sorted(attempts.items()):
+        if reason != KEPT:
+            say(f"  rejected, {reason}: {count}", console)
     say(f"{sheet['chats']['total']} chats in {folder}, described in {folder / 'datasheet.md'}", console)

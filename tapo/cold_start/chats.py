@@ -1,10 +1,11 @@
 """The chats of the cold start as `messages` parquet for verl's SFT trainer."""
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tapo.cold_start.mixture import KINDS, Choice, choose, held_out, position
+from tapo.cold_start.mixture import KINDS, Choice, choose, held_out, messages_of, position
 from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import MESSAGES, ConstructionStore
+from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE
 
-SCHEMA = pa.schema(
-    [
-        ("messages", MESSAGES),
-        ("kind", pa.string()),
-        ("index", pa.string()),
-        ("data_source", pa.string()),
-        ("position", pa.int64()),
-    ]
-)
+TEXT = pa.string()
+SCHEMA = pa.schema({"messages": MESSAGES, "kind": TEXT, "index": TEXT, "data_source": TEXT, "position": pa.int64()})
 TEMPLATE_KEY = b"tapo.template"
 """Where a file of chats keeps the arguments of the chat template."""
 END_KEY = b"tapo.end_token"
 """Where it keeps the id that ends the model's turns, or null."""
+END_QUERIES = 256
+"""Queries of each store in which it is looked for: with Gemma, Phi-3 and GLM-4 it is not the tokenizer's EOS."""
 BUCKETS = 64
 """Files of a shuffle: 45,000 chats of 100 KB make 70 MB in each."""
 BATCH_ROWS = 256
@@ -60,8 +57,9 @@ def write_chats(
         buckets = {split: stack.enter_context(Buckets(temporary / split)) for split in splits}
         for query in store:
             split = "val" if held_out(query.index, recipe) else "train"
-            for kind, messages in choice.chats(query, template):
+            for kind in (kind for kind in KINDS if query.index in choice[kind]):
                 counts[split][kind] += 1
+                messages = messages_of(kind, query, template)
                 facts = {"kind": kind, "index": query.index, "data_source": query.data_source}
                 place = position(query.index, kind, recipe)
                 buckets[split].add({"messages": messages, "position": place, **facts})
@@ -71,6 +69,21 @@ def write_chats(
             with atomic_path(folder / f"{split}.parquet") as out:
                 buckets[split].write_sorted(out, sampled or {})
     return choice, counts
+
+
+def end_token(sources: Sequence[RolloutStore]) -> int | None:
+    """The last id of most responses that ended by themselves; None where no id ends more than half of them, as with
+    servers that return text."""
+    last: Counter[int] = Counter()
+    for source in sources:
+        for row in itertools.islice(source.iter_columns(["response_ids", "finish_reasons"]), END_QUERIES):
+            for ids, reason in zip(row["response_ids"], row["finish_reasons"], strict=True):
+                if reason == "stop" and ids:
+                    last[ids[-1]] += 1
+    for token, count in last.most_common(1):
+        if 2 * count > last.total():
+            return token
+    return None
 
 
 class Buckets:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapo.cold_start.answering import Actor, Request
+from tapo.cold_start.answering import Actor
 from tapo.cold_start.options import Limits
 from tapo.cold_start.store import QueryConstructions, outcome_of
 from tapo.config import SpliceOptions
@@ -74,12 +74,13 @@ class ConstructionTask:
         return random.Random(derived_seed(self.seed, "plain", rollouts.index)).choice(whole) if whole else ""
 
     async def _attempt(self, rollouts: QueryRollouts, pair: tuple[int, int], number: int) -> Attempt:
-        wrong, correct = (_response(rollouts, i) for i in pair)
+        ids, texts, scores = rollouts.response_ids, rollouts.responses, rollouts.scores
+        wrong, correct = (Response(i, ids[i], texts[i], scores[i]) for i in pair)
         candidate = Candidate(rollouts.prompt, wrong, correct)
         seed = derived_seed(self.seed, "construction", rollouts.index, number)
 
         async def ask(messages: list[dict[str, str]]) -> Answer:
-            return await self.actor.answer(Request(messages, candidate, seed))
+            return await self.actor.answer(messages, candidate, seed)
 
         async def score(spliced: Spliced) -> Verdict:
             reward = await self.scorer.score(response=spliced.text, **rollouts.scoring)
@@ -98,8 +99,3 @@ class ConstructionTask:
     def _constructor(self) -> Constructor:
         splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
         return Constructor(self.tokenizer, self.template, splicing, keep_failed=False)
-
-
-def _response(rollouts: QueryRollouts, number: int) -> Response:
-    ids, text = rollouts.response_ids[number], rollouts.responses[number]
-    return Response(number, ids, text, rollouts.scores[number])

@@ -53,9 +53,9 @@ def datasheet(
 def shortfalls(choice: Choice, recipe: Recipe) -> list[str]:
     """A sentence for each kind of which there are fewer than wanted."""
     return [
-        f"{len(choice.chosen[kind])} {kind} examples instead of {wanted}: the data gives no more"
+        f"{len(choice[kind])} {kind} examples instead of {wanted}: the data gives no more"
         for kind, wanted in recipe.wanted.items()
-        if len(choice.chosen[kind]) < wanted
+        if len(choice[kind]) < wanted
     ]
 
 

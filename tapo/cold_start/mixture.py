@@ -1,7 +1,6 @@
 """Which constructions and responses become chats of the cold start (the paper's 30,000 SFT and 15,000 IFT examples)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tapo.cold_start.options import Recipe
@@ -14,18 +13,8 @@ KINDS = ("reflective", "plain", "construction")
 """Query -> trajectory, query -> correct response, construction prompt -> tagged answer."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Indices of the queries that give a chat, by kind."""
-
-    chosen: Mapping[str, frozenset[str]]
-    available: Mapping[str, int] = field(default_factory=dict)
-
-    def chats(self, query: QueryConstructions, template: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
-        """(kind, messages) of each chat that a query gives; see `messages_of`."""
-        for kind in KINDS:
-            if query.index in self.chosen[kind]:
-                yield kind, messages_of(kind, query, template)
+Choice = Mapping[str, frozenset[str]]
+"""By kind, the indices of the queries that give a chat."""
 
 
 def choose(records: Iterable[Mapping[str, Any]], recipe: Recipe) -> Choice:
@@ -56,8 +45,7 @@ def choose(records: Iterable[Mapping[str, Any]], recipe: Recipe) -> Choice:
     taken = set(reflective)
     ordered_plain = sorted(_shuffled(plain, recipe.seed, "plain"), key=taken.__contains__)
     chosen = {"reflective": reflective, "plain": ordered_plain[: wanted["plain"]], "construction": constructions}
-    available = {"reflective": len(kept), "plain": len(plain), "construction": len(kept)}
-    return Choice({kind: frozenset(indices) for kind, indices in chosen.items()}, available)
+    return {kind: frozenset(indices) for kind, indices in chosen.items()}
 
 
 def messages_of(kind: str, query: QueryConstructions, template: str) -> list[dict[str, str]]:

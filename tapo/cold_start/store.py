@@ -49,17 +49,8 @@ class QueryConstructions(BaseModel):
         return self.attempts[-1] if self.outcome == KEPT else None
 
 
-SCHEMA = pa.schema(
-    [
-        ("index", pa.string()),
-        ("data_source", pa.string()),
-        ("prompt", MESSAGES),
-        ("outcome", pa.string()),
-        ("plain", pa.string()),
-        ("attempts", pa.list_(ATTEMPT)),
-    ]
-)
-assert list(QueryConstructions.model_fields) == SCHEMA.names
+_COLUMNS = {"prompt": MESSAGES, "attempts": pa.list_(ATTEMPT)}
+SCHEMA = pa.schema([(name, _COLUMNS.get(name, pa.string())) for name in QueryConstructions.model_fields])
 
 
 def outcome_of(attempts: Sequence[ConstructionRecord]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 720, 240
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 10, 30
@@ -10,16 +11,14 @@ MAX_MARKED_STEPS = 60
 """Points are marked up to so many steps."""
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """Where an axis is labelled, in SVG units."""
 
     position: float
     label: str
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One series: its points in SVG units."""
 
     name: str

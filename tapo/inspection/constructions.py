@@ -2,10 +2,10 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tapo.cold_start.store import ConstructionStore, StoredAttempts
 from tapo.core.defaults import REWARD_THRESHOLD
@@ -14,17 +14,8 @@ from tapo.files.json_lines import Line
 from tapo.inspection.options import InspectOptions
 from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
 
-
-class Records(Protocol):
-    """Where constructions are read from: a dump's lines, a store of the cold start."""
-
-    unfinished: list[Path]
-
-    def placed(self) -> Iterator[tuple[Any, ConstructionRecord]]:
-        """Every record with its place."""
-
-    def load(self, place: Any) -> ConstructionRecord:
-        """The record at a place."""
+Records = RecordReader[ConstructionRecord] | StoredAttempts
+"""Where constructions are read from: a dump's lines, a store of the cold start."""
 
 
 @dataclass(frozen=True, slots=True)

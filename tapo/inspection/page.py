@@ -7,7 +7,7 @@ when a trajectory is opened or texts are searched, so that thousands of long tra
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from tapo.inspection.constructions import (
     spread_over_steps,
 )
 from tapo.inspection.options import InspectOptions
-from tapo.inspection.trajectories import print_skipped, query_text
+from tapo.inspection.trajectories import print_skipped, print_trajectories, query_text
 from tapo.records import ConstructionRecord, TrainedRecord
 
 LIMIT = 5000
@@ -57,6 +57,14 @@ class PageReport:
     unshaded: int
     unfinished: list[Path]
     size: int
+
+
+def run_inspect(options: InspectOptions, console: Console) -> None:
+    """Show what the options ask for."""
+    if options.html is None:
+        print_trajectories(options, console)
+    else:
+        print_report(write_page(options, options.html), options.html, console)
 
 
 def write_page(options: InspectOptions, html: Path) -> PageReport:
@@ -170,12 +178,6 @@ def script_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
 
 
-def reason_rows(constructions: Constructions) -> Iterator[tuple[str, int, float]]:
-    """(reason, count, share of all constructions), the commonest first."""
-    for reason, number in constructions.reasons.most_common():
-        yield reason, number, number / len(constructions.entries)
-
-
 def render(
     title: str,
     constructions: Constructions,
@@ -206,7 +208,7 @@ def render(
             funnel={step: funnel[step] for step in sorted(funnel)},
             totals={stage: sum(counts[stage] for counts in funnel.values()) for stage in FUNNEL},
             chart=line_chart(funnel, FUNNEL),
-            reasons=list(reason_rows(constructions)),
+            reasons=[(reason, n, n / report.total) for reason, n in constructions.reasons.most_common()],
             outcomes=["trained", *sorted(constructions.reasons)],
             index=Markup(script_json({"chunk": CHUNK, "rows": index})),
             chunks=chunks,

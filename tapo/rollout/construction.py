@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopOutput
@@ -14,6 +15,7 @@ from tapo.chat import prompt_ids
 from tapo.config import SpliceOptions, TapoConfig
 from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict, room_for_answer
 from tapo.core.funnel import ConstructionError
+from tapo.core.groups import ref_group
 from tapo.core.reconstruction import Spliced, decode, response_text
 from tapo.core.selection import select_candidates
 from tapo.rollout.group import Group, Rollout
@@ -39,7 +41,9 @@ class TokenBudget:
 class Construction:
     """One candidate of a group: its attempt, and the row that comes of it."""
 
-    name: str
+    group: Group
+    session_id: int
+    """Of the row, behind those of the group's rollouts."""
     wrong: Rollout
     correct: Rollout
     attempt: Attempt
@@ -47,41 +51,34 @@ class Construction:
     answer_fields: Mapping[str, Any] = field(default_factory=dict)
     """What the engine says beside the answer's tokens."""
 
+    @property
+    def key(self) -> str:
+        """Of the row, as verl makes keys."""
+        return f"{ref_group(self.group.uid)}_{self.session_id}_0"
+
 
 Publish = Callable[[Construction], Awaitable[None]]
 """Puts the row of a finished construction beside its group."""
 
 
+@dataclass
 class GroupConstructor:
     """Builds micro-reflective trajectories for groups of rollouts (TAPO, section 3.3)."""
 
-    def __init__(
-        self,
-        config: TapoConfig,
-        tokenizer: Any,
-        *,
-        generate: Generate,
-        score: ScoreOutput,
-        budget: TokenBudget,
-        chat_template_kwargs: Mapping[str, Any],
-    ):
-        self.config = config
-        self.tokenizer = tokenizer
-        self.generate = generate
-        self.score = score
-        self.budget = budget
-        self.chat_template_kwargs = dict(chat_template_kwargs)
-        self.constructor = Constructor(
-            tokenizer,
-            config.template(),
-            {
-                "max_length": budget.response_length,
-                "keep_prefix": config.keep_prefix,
-                **config.construction.part(SpliceOptions),
-            },
-            keep_failed=config.contrast != "none",
-        )
-        self._warned_of_thinking = False
+    config: TapoConfig
+    tokenizer: Any
+    generate: Generate
+    score: ScoreOutput
+    budget: TokenBudget
+    chat_template_kwargs: Mapping[str, Any]
+    _warned_of_thinking: bool = False
+
+    @cached_property
+    def _constructor(self) -> Constructor:
+        lengths = {"max_length": self.budget.response_length, "keep_prefix": self.config.keep_prefix}
+        splicing = lengths | self.config.construction.part(SpliceOptions)
+        keep_failed = self.config.contrast != "none"
+        return Constructor(self.tokenizer, self.config.template(), splicing, keep_failed=keep_failed)
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""
@@ -107,16 +104,16 @@ class GroupConstructor:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     async def construct(
-        self, group: Group, wrong: Rollout, correct: Rollout, name: str, publish: Publish
+        self, group: Group, wrong: Rollout, correct: Rollout, session_id: int, publish: Publish
     ) -> Construction:
         """Carry one candidate through, its row's publication included; whatever goes wrong, it is dropped, the outcome
         says why, and training goes on."""
         candidate = Candidate(list(wrong.fields["raw_prompt"]), self._response(wrong), self._response(correct))
-        construction = Construction(name, wrong, correct, Attempt(candidate))
+        construction = Construction(group, session_id, wrong, correct, Attempt(candidate))
         attempt = construction.attempt
 
         async def ask(messages: list[dict[str, str]]) -> Answer:
-            return await self._ask(construction, messages, group.sampling_params)
+            return await self._ask(construction, messages)
 
         async def score(spliced: Spliced) -> Verdict:
             construction.output = constructed_output(wrong.output, spliced.ids, construction.answer_fields)
@@ -126,7 +123,7 @@ class GroupConstructor:
             return Verdict(reward, group.judge.is_correct(construction.output))
 
         try:
-            await asyncio.wait_for(self.constructor.carry(attempt, ask, score), self.config.construction.timeout_s)
+            await asyncio.wait_for(self._constructor.carry(attempt, ask, score), self.config.construction.timeout_s)
             # Behind the time-out: a row that is half published would be worse than a late one.
             await publish(construction)
         except asyncio.TimeoutError:
@@ -137,7 +134,7 @@ class GroupConstructor:
                 logger.warning("%s", error)
         except Exception:
             # A construction must never cost the group its rollouts, so this is the one broad except.
-            logger.exception("construction %s failed", name)
+            logger.exception("construction %s failed", construction.key)
             attempt.outcome = "error"
         else:
             attempt.keep()
@@ -151,9 +148,7 @@ class GroupConstructor:
         text = response_text(output.response_ids, self.tokenizer)[1]
         return Response(rollout.session_id, list(output.response_ids), text, float(output.reward_score))
 
-    async def _ask(
-        self, construction: Construction, messages: list[dict[str, str]], sampling_params: Mapping[str, Any]
-    ) -> Answer:
+    async def _ask(self, construction: Construction, messages: list[dict[str, str]]) -> Answer:
         ids = prompt_ids(messages, self.tokenizer, self.chat_template_kwargs)
         room = room_for_answer(
             len(ids),
@@ -162,10 +157,10 @@ class GroupConstructor:
             max_model_len=self.budget.max_model_len,
         )
         answer = await self.generate(
-            request_id=construction.name,
+            request_id=construction.key,
             prompt_ids=ids,
             sampling_params={
-                **sampling_params,
+                **construction.group.sampling_params,
                 "temperature": self.config.construction.temperature,
                 "logprobs": False,
                 "max_tokens": room,

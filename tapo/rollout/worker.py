@@ -18,7 +18,7 @@ from tapo.core.tokens import turn_end_ids
 from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
-from tapo.rollout.group import Group, Judge, Rollout
+from tapo.rollout.group import Group, Judge
 from tapo.rollout.group_report import GroupReport
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,8 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         super().__init__(config, *args, **kwargs)
         self._tapo = read_tapo_config(config)
         rollout = config.actor_rollout_ref.rollout
-        self._judge = Judge(
-            self._tapo.reward_threshold,
-            self._tapo.correct_key,
-            rollout.response_length,
-            turn_end_ids(self.tokenizer),
-        )
+        meant = (self._tapo.reward_threshold, self._tapo.correct_key)
+        self._judge = Judge(*meant, rollout.response_length, turn_end_ids(self.tokenizer))
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
         self._dump = RecordWriter(self._tapo.dump_dir, ConstructionRecord)
@@ -109,21 +105,14 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
         constructions = await asyncio.gather(
-            *(self._construct_one(group, *pair, group.size + j) for j, pair in enumerate(pairs))
+            *(self._constructor.construct(group, *pair, group.size + j, self._publish) for j, pair in enumerate(pairs))
         )
-        records = [self._record(construction, group, step) for construction in constructions]
+        records = [self._record(construction, step) for construction in constructions]
         for record in records:
             report.count(record)
         # Behind the counts: a full disk loses lines of the dump, and no row that was published.
         for record in records:
             self._dump.write(record)
-
-    async def _construct_one(self, group: Group, wrong: Rollout, correct: Rollout, session_id: int) -> Construction:
-        async def publish(construction: Construction) -> None:
-            await self._publish(group, construction, session_id)
-
-        name = f"{ref_group(group.uid)}_{session_id}"
-        return await self._constructor.construct(group, wrong, correct, name, publish)
 
     def _filtered(self, group: Group) -> bool:
         """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.
@@ -142,15 +131,13 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             self._warned.add(reason)
             logger.warning("TAPO leaves sessions alone: %s. They train as without it (tapo/groups/unsupported)", reason)
 
-    async def _publish(self, group: Group, construction: Construction, session_id: int) -> None:
+    async def _publish(self, construction: Construction) -> None:
         """Put a constructed row beside its group, as verl puts a session's output."""
         assert construction.output is not None and construction.attempt.spliced is not None
-        fields = {**construction.wrong.fields, "uid": ref_group(group.uid), "session_id": session_id}
-        key = f"{construction.name}_0"
-        tag = {
-            "source_key": f"{group.uid}_{construction.wrong.session_id}_0",
-            "prefix_length": construction.attempt.spliced.prefix_length,
-        }
+        uid, key = construction.group.uid, construction.key
+        fields = {**construction.wrong.fields, "uid": ref_group(uid), "session_id": construction.session_id}
+        source_key = f"{uid}_{construction.wrong.session_id}_0"
+        tag = {"source_key": source_key, "prefix_length": construction.attempt.spliced.prefix_length}
         # The tag goes first: a row without it would pass for a rollout.
         await transfer.tag_row(key, {REF_TAG: tag})
         try:
@@ -165,12 +152,11 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         # Reward functions may return numpy scalars, which the dump's JSON does not know.
         output.reward_score = float(output.reward_score)
 
-    def _record(self, construction: Construction, group: Group, step: int) -> ConstructionRecord:
+    def _record(self, construction: Construction, step: int) -> ConstructionRecord:
         """What the dump says of a construction; without a dump, no token ids."""
         attempt, spliced = construction.attempt, construction.attempt.spliced
-        record = ConstructionRecord.of(
-            attempt, step=step, uid=group.uid, key=f"{construction.name}_0", keep_prefix=self._tapo.keep_prefix
-        )
+        uid, key = construction.group.uid, construction.key
+        record = ConstructionRecord.of(attempt, step=step, uid=uid, key=key, keep_prefix=self._tapo.keep_prefix)
         if self._dump.path is None:
             return record
         ids: dict[str, Any] = {"wrong_ids": list(attempt.candidate.wrong.ids)}

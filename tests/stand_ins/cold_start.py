@@ -1,6 +1,7 @@
 """Rollouts to build a cold start from, and actors that answer as scripted."""
 
 import asyncio
+from types import SimpleNamespace
 
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.options import Limits
@@ -26,8 +27,8 @@ class Script:
     def __init__(self, *answers, repeats=True):
         self.answers, self.repeats, self.requests = list(answers), repeats, []
 
-    async def answer(self, request):
-        self.requests.append(request)
+    async def answer(self, messages, candidate, seed):
+        self.requests.append(SimpleNamespace(messages=messages, candidate=candidate, seed=seed))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.cold_start.answering import EngineActor, FunctionActor, Request
+from tapo.cold_start.answering import EngineActor, FunctionActor
 from tapo.cold_start.chats import write_chats
 from tapo.cold_start.datasheet import datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
@@ -118,13 +118,13 @@ def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
 
     engine, messages = Engine(), [{"role": "user", "content": "rewrite"}]
     sibling = Response(1, [1] * 5, "c", 1.0)
-    request = Request(messages, Candidate(QUERY, Response(0, [1], "w", 0.0), sibling), seed=7)
+    candidate = Candidate(QUERY, Response(0, [1], "w", 0.0), sibling)
     prompt = len(tokenizer.encode("user: rewrite\nassistant: ", add_special_tokens=False))
 
     def ask(room):
         sampling = Sampling(max_tokens=20)
         actor = EngineActor(engine, tokenizer, sampling, max_model_len=prompt + room, template_kwargs={})
-        return asyncio.run(actor.answer(request))
+        return asyncio.run(actor.answer(messages, candidate, 7))
 
     tokens = len(tokenizer.encode(ANSWER, add_special_tokens=False))
     for room, budget in ((1000, 20), (8, 8), (5, 5)):
@@ -163,15 +163,15 @@ def as_rows(rows):
 
 def test_the_mixture_holds_as_many_of_each_kind_as_asked_for_and_shares_queries_only_where_it_must():
     choice = choose(as_rows(records()), Recipe(sft=20, ift=10, plain_share=0.5))
-    assert {kind: len(indices) for kind, indices in choice.chosen.items()} == {
+    assert {kind: len(indices) for kind, indices in choice.items()} == {
         "reflective": 10,
         "plain": 10,
         "construction": 10,
     }
-    assert not choice.chosen["reflective"] & choice.chosen["construction"]
-    assert not choice.chosen["reflective"] & choice.chosen["plain"]
+    assert not choice["reflective"] & choice["construction"]
+    assert not choice["reflective"] & choice["plain"]
     scarce = choose(as_rows(records(kept=12)), Recipe(sft=20, ift=10, plain_share=0.5))
-    assert len(scarce.chosen["reflective"] & scarce.chosen["construction"]) == 8
+    assert len(scarce["reflective"] & scarce["construction"]) == 8
 
 
 def test_the_mixture_depends_on_the_seed_and_not_on_the_order_of_the_records():

@@ -9,9 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tapo.cli import app
-from tapo.cold_start.chats import TEMPLATE_KEY, write_chats
+from tapo.cold_start.chats import TEMPLATE_KEY, end_token, write_chats
 from tapo.cold_start.construct import ConstructionTask
-from tapo.cold_start.ending import end_token
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages

@@ -86,15 +86,13 @@ def run(builder, group, publish=publish):
 
     async def construct():
         pairs = builder.candidates(group, step=7)
-        return await asyncio.gather(
-            *(builder.construct(group, *pair, f"uid_ref_{j}", publish) for j, pair in enumerate(pairs))
-        )
+        return await asyncio.gather(*(builder.construct(group, *pair, j, publish) for j, pair in enumerate(pairs)))
 
     constructions, report = asyncio.run(construct()), GroupReport()
     for construction in constructions:
         full = builder.config.reconstruction == "full"
         report.count(
-            ConstructionRecord.of(construction.attempt, step=7, uid="uid", key=construction.name, keep_prefix=not full)
+            ConstructionRecord.of(construction.attempt, step=7, uid="uid", key=construction.key, keep_prefix=not full)
         )
     return constructions, report
 
@@ -188,7 +186,7 @@ def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, 
 
 def test_a_row_that_cannot_be_published_is_dropped_alone(tokenizer):
     async def fails_once(construction):
-        if construction.name == "uid_ref_1":
+        if construction.key == "uid_ref_1_0":
             raise ConnectionError("no storage")
 
     built, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer), fails_once)

@@ -29,8 +29,8 @@ def test_the_dump_alone_says_where_each_token_of_a_spliced_text_ends(built, dump
         _dump=SimpleNamespace(path="dump" if dumped else None),
         tokenizer=Words(),
     )
-    construction = Construction("u_ref_2", None, None, attempt)
-    record = TapoAgentLoopWorker._record(worker, construction, SimpleNamespace(uid="u"), 3)
+    construction = Construction(SimpleNamespace(uid="u"), 2, None, None, attempt)
+    record = TapoAgentLoopWorker._record(worker, construction, 3)
     assert record.token_lengths == ([3, 4, 3] if built and dumped else None)
     assert record.wrong_ids == ([0, 1] if dumped else None)
     assert (record.step, record.uid, record.key, record.query) == (3, "u", "u_ref_2_0", "Q")
