@@ -9,14 +9,7 @@ from rich.console import Console
 
 from tapo.cold_start.options import BuildOptions
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
-from tapo.evaluation.options import (
-    ConstructionsCommand,
-    PlotCommand,
-    ReflectionsCommand,
-    ReportCommand,
-    RunOptions,
-    SummaryCommand,
-)
+from tapo.evaluation import options as evaluation
 from tapo.generation.engine import ServersFailed
 from tapo.generation.options import RolloutOptions
 from tapo.inspection.options import InspectOptions
@@ -36,12 +29,12 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "data repair": (RepairOptions, "tapo.data.rollout_store:run_repair"),
     "rollout": (RolloutOptions, "tapo.generation.run_rollouts:run_rollouts"),
     "cold-start build": (BuildOptions, "tapo.cold_start.build:run_build"),
-    "eval run": (RunOptions, "tapo.evaluation.validation:evaluate"),
-    "eval report": (ReportCommand, "tapo.evaluation.render:report_runs"),
-    "eval reflections": (ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
-    "eval constructions": (ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
-    "plot": (PlotCommand, "tapo.evaluation.plots:plot_runs"),
-    "summary": (SummaryCommand, "tapo.evaluation.render:summarise_runs"),
+    "eval run": (evaluation.RunOptions, "tapo.evaluation.validation:evaluate"),
+    "eval report": (evaluation.ReportCommand, "tapo.evaluation.render:report_runs"),
+    "eval reflections": (evaluation.ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
+    "eval constructions": (evaluation.ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
+    "plot": (evaluation.PlotCommand, "tapo.evaluation.plots:plot_runs"),
+    "summary": (evaluation.SummaryCommand, "tapo.evaluation.render:summarise_runs"),
     "inspect": (InspectOptions, "tapo.inspection.page:run_inspect"),
 }
 """What is typed -> the options, and `module:function` of what is given them and a console. Modules are imported when

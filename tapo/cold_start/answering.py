@@ -44,10 +44,7 @@ class EngineActor:
         """See `Actor`."""
         ids = prompt_ids(messages, self.tokenizer, self.template_kwargs)
         room = room_for_answer(
-            len(ids),
-            len(candidate.correct.ids),
-            max_tokens=self.sampling.max_tokens,
-            max_model_len=self.max_model_len,
+            len(ids), len(candidate.correct.ids), max_tokens=self.sampling.max_tokens, max_model_len=self.max_model_len
         )
         sampling = self.sampling.model_copy(update={"max_tokens": room})
         [sample] = await self.engine.sample(ids, sampling, n=1, seed=seed)

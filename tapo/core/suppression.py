@@ -5,11 +5,7 @@ import torch
 
 @torch.no_grad()
 def ood_token_weights(
-    log_probs_NT: torch.Tensor,
-    entropy_NT: torch.Tensor,
-    *,
-    low: float = 0.01,
-    high: float = 10.0,
+    log_probs_NT: torch.Tensor, entropy_NT: torch.Tensor, *, low: float = 0.01, high: float = 10.0
 ) -> torch.Tensor:
     """Weight tokens by how surprising they are to the policy, relative to its own entropy (TAPO, eq. 7).
 

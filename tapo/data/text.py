@@ -41,9 +41,7 @@ _REWRITES = tuple(
     )
 )
 
-_TOKEN = re.compile(
-    rf"\\[a-z]+|\d+(?:\.\d+)?|[{_CJK}]|(?:(?![{_CJK}])[^\W\d_])+|\.\.\.|[+\-*/^_=<>()|!%\[\]]",
-)
+_TOKEN = re.compile(rf"\\[a-z]+|\d+(?:\.\d+)?|[{_CJK}]|(?:(?![{_CJK}])[^\W\d_])+|\.\.\.|[+\-*/^_=<>()|!%\[\]]")
 
 
 def tokens_of(text: str) -> list[str]:

@@ -18,13 +18,7 @@ from rich.console import Console
 from tapo.core.funnel import FUNNEL
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
-from tapo.inspection.constructions import (
-    Constructions,
-    Entry,
-    TrainedRows,
-    read_constructions,
-    spread_over_steps,
-)
+from tapo.inspection.constructions import Constructions, Entry, TrainedRows, read_constructions, spread_over_steps
 from tapo.inspection.options import InspectOptions
 from tapo.inspection.trajectories import print_skipped, print_trajectories, query_text
 from tapo.records import ConstructionRecord, TrainedRecord
@@ -179,11 +173,7 @@ def script_json(value: Any) -> str:
 
 
 def render(
-    title: str,
-    constructions: Constructions,
-    report: PageReport,
-    index: Sequence[dict[str, Any]],
-    chunks: Sequence[str],
+    title: str, constructions: Constructions, report: PageReport, index: Sequence[dict[str, Any]], chunks: Sequence[str]
 ) -> bytes:
     """The page, style and script included."""
     # Imported here: printing to the terminal needs no templates.

@@ -8,11 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from tapo.config import ConfigError, TapoConfig, read_tapo_config
 from tapo.launch.contract import assert_registered, check_contract
 
-TRAINER_MODES = {
-    "tapo_sync": "sync",
-    "tapo_colocate_async": "colocate_async",
-    "tapo_separate_async": "separate_async",
-}
+TRAINER_MODES = {"tapo_sync": "sync", "tapo_colocate_async": "colocate_async", "tapo_separate_async": "separate_async"}
 """TAPO's trainer modes and the verl modes they extend, by whose names they go too."""
 
 _MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"

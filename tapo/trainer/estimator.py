@@ -13,11 +13,7 @@ from tapo.core.groups import is_ref_group
 
 @register_adv_est("tapo")
 def compute_tapo_advantage(
-    token_level_rewards: torch.Tensor,
-    response_mask: torch.Tensor,
-    index: np.ndarray,
-    config: Any = None,
-    **kwargs: Any,
+    token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: np.ndarray, config: Any = None, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalise each group by itself; for rollouts these are GRPO's advantages.
 
