@@ -1,6 +1,7 @@
 """Who may import whom: docs/architecture.md, and the layers in pyproject.toml."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,15 @@ def test_packages_import_one_way_only():
     code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def test_every_module_that_the_page_names_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {path.name for path in (ROOT / "tapo").iterdir() if path.is_dir()}
+    named = {name for name in re.findall(r"`(\w+)\.(\w+)`", page) if name[0] in rooms}
+    files = {tuple(path) for path in re.findall(r"`tapo/(\w+)/(\w+)\.py`", page)}
+    assert len(named) > 20
+    assert {name for name in named | files if not (ROOT / "tapo" / name[0] / f"{name[1]}.py").is_file()} == set()
 
 
 def test_no_test_module_imports_another():
