@@ -21,7 +21,7 @@ from tapo.inspection.chart import line_chart
 from tapo.inspection.constructions import Constructions, Entry, TrainedRows, read_constructions, spread_over_steps
 from tapo.inspection.options import InspectOptions
 from tapo.inspection.trajectories import print_skipped, print_trajectories, query_text
-from tapo.records import ConstructionRecord, TrainedRecord
+from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
 
 LIMIT = 5000
 """Trajectories of a page, unless asked for more."""
@@ -77,13 +77,15 @@ def write_page(options: InspectOptions, html: Path) -> PageReport:
     fitting = constructions.chosen(options)
     entries = spread_over_steps(fitting, options.limit or LIMIT, options.seed)
     index, chunks, unshaded = [], [], 0
+    # A cold start trains its trajectories later, and weights none of their tokens.
+    weighted = isinstance(constructions.records, RecordReader)
     for start in range(0, len(entries), CHUNK):
         texts = []
         for entry in entries[start : start + CHUNK]:
             summary, text = page_record(entry, constructions, rows)
             index.append(summary)
             texts.append(text)
-            unshaded += entry.outcome == "trained" and text["weights"] is None
+            unshaded += weighted and entry.outcome == "trained" and text["weights"] is None
         chunks.append(packed(texts))
     unfinished = [*constructions.unfinished, *rows.reader.unfinished]
     report = PageReport(len(entries), len(fitting), len(constructions.entries), unshaded, unfinished, 0)

@@ -274,7 +274,7 @@ def test_what_a_cold_start_built_is_inspected_as_what_a_run_constructed(tokenize
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "out")], catch_exceptions=False).output
     assert "2 of 2 that fit, 7 in all" in shown and "Wait, 84-39 is not 55." in shown
     report = write_page(InspectOptions(dump=tmp_path / "out", outcome="all"), tmp_path / "page.html")
-    assert (report.shown, report.total) == (7, 7)
+    assert (report.shown, report.total, report.unshaded) == (7, 7, 0)
 
 
 def test_a_query_in_two_stores_is_refused(tokenizer, tmp_path, monkeypatch):
