@@ -21,13 +21,14 @@ from rich.table import Table
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tapo.cold_start.build import construct_all, mix
+from tapo.cold_start.build import mix, queries_left
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import ConstructionStore
 from tapo.core.construct import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import RolloutStore
+from tapo.generation.stream import fill_store
 from tapo.terminal import Progress
 
 QUIET = Console(quiet=True)
@@ -86,7 +87,9 @@ def construct(folder: Path, queries: int) -> None:
     task = ConstructionTask(InstantActor(), RightScorer(), tokenizer(), CONSTRUCTION_PROMPT, limits, seed=1)
     with Progress("constructions", queries, QUIET) as progress:
         source = RolloutStore.open(folder / "rollouts")
-        asyncio.run(construct_all([source], store, task, at_once=64, part_size=64, progress=progress))
+        left = queries_left([source], store.done(), progress)
+        filling = fill_store(store, left, task, at_once=64, part_size=64, seen=lambda query: progress.advance())
+        asyncio.run(filling)
 
 
 def mixture(folder: Path, queries: int) -> None:

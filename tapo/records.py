@@ -16,11 +16,19 @@ UNPARSED = ("bad_format", "unsupported_query", "empty_response", "does_not_fit",
 """Outcomes of constructions whose answer, where there was one, could not be read."""
 
 
-class ConstructionRecord(BaseModel):
-    """One attempted construction, of a run or of a cold start."""
+class Record(BaseModel):
+    """What every record is."""
 
     model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
-    files: ClassVar[str] = "constructions"
+
+    files: ClassVar[str]
+    """How the names of the files begin that hold it."""
+
+
+class ConstructionRecord(Record):
+    """One attempted construction, of a run or of a cold start."""
+
+    files = "constructions"
 
     step: int
     """The one that submitted the query; 0 in a cold start."""
@@ -113,11 +121,10 @@ class ConstructionRecord(BaseModel):
         return [stage for stage, yes in reached.items() if yes]
 
 
-class TrainedRecord(BaseModel):
+class TrainedRecord(Record):
     """One row of an update."""
 
-    model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
-    files: ClassVar[str] = "trained"
+    files = "trained"
 
     step: int
     key: str
@@ -130,30 +137,30 @@ class TrainedRecord(BaseModel):
     """Of each token of a constructed row."""
 
 
-Record = TypeVar("Record", ConstructionRecord, TrainedRecord)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
-class RecordWriter(Generic[Record]):
+class RecordWriter(Generic[RecordT]):
     """Appends records to a file of this process alone, so that processes never share one.
 
     Args:
         folder: made if it is not there; nothing is written without one.
     """
 
-    def __init__(self, folder: str | None, kind: type[Record]):
+    def __init__(self, folder: str | None, kind: type[RecordT]):
         self.path: Path | None = None
         if folder is not None:
             self.path = Path(folder).expanduser() / f"{kind.files}-{socket.gethostname()}-{os.getpid()}.jsonl"
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: RecordT) -> None:
         """Append a record."""
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(record.model_dump_json() + "\n")
 
 
-class RecordReader(Generic[Record]):
+class RecordReader(Generic[RecordT]):
     """Streams the records of one kind in a dump folder, whatever process wrote them.
 
     Args:
@@ -163,15 +170,15 @@ class RecordReader(Generic[Record]):
         unfinished: files whose half-written last line was skipped. Filled while reading.
     """
 
-    def __init__(self, folder: str | Path, kind: type[Record]):
+    def __init__(self, folder: str | Path, kind: type[RecordT]):
         self.paths = sorted(Path(folder).expanduser().glob(f"{kind.files}-*.jsonl"))
-        self.kind: type[Record] = kind
+        self.kind: type[RecordT] = kind
         self.unfinished: list[Path] = []
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[RecordT]:
         return (record for _, record in self.placed())
 
-    def placed(self) -> Iterator[tuple[Line, Record]]:
+    def placed(self) -> Iterator[tuple[Line, RecordT]]:
         """Every record with its place.
 
         Raises:
@@ -182,12 +189,12 @@ class RecordReader(Generic[Record]):
             for line, record in read_json_lines(path, on_half_written=self.unfinished.append):
                 yield line, checked(self.kind, record, line)
 
-    def load(self, line: Line) -> Record:
+    def load(self, line: Line) -> RecordT:
         """The record at a place that `placed` gave."""
         return checked(self.kind, read_at(line), line)
 
 
-def checked(kind: type[Record], record: dict[str, Any], place: Line) -> Record:
+def checked(kind: type[RecordT], record: dict[str, Any], place: Line) -> RecordT:
     """A record out of plain values.
 
     Raises:

@@ -12,7 +12,7 @@ from tapo.chat import load_tokenizer
 from tapo.cold_start.answering import Actor, EngineActor, FunctionActor
 from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, end_token, write_chats
 from tapo.cold_start.construct import ConstructionTask
-from tapo.cold_start.datasheet import datasheet, write_datasheet
+from tapo.cold_start.datasheet import Tally, datasheet, write_datasheet
 from tapo.cold_start.options import BuildOptions, Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
@@ -118,29 +118,13 @@ async def _construct(
             stack.push_async_callback(engine.close)
             actor = EngineActor(engine, tokenizer, options, options.max_model_len, options.template)
         task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
-        at_once, part_size = options.at_once, options.part_size
-        await construct_all(sources, store, task, at_once=at_once, part_size=part_size, progress=progress)
+        left = queries_left(sources, store.done(), progress)
+        limits = {"at_once": options.at_once, "part_size": options.part_size}
+        await fill_store(store, left, task, seen=lambda query: progress.advance(), **limits)
 
 
-async def construct_all(
-    sources: Sequence[RolloutStore],
-    store: ConstructionStore,
-    task: ConstructionTask,
-    *,
-    at_once: int,
-    part_size: int,
-    progress: Progress,
-) -> None:
-    """Fill `store` with the constructions of each query that it lacks; see `fill_store`.
-
-    Raises:
-        ValueError: two sources hold the same query.
-    """
-    todo = _todo(sources, store.done(), progress)
-    await fill_store(store, todo, task, at_once=at_once, part_size=part_size, seen=lambda query: progress.advance())
-
-
-def _todo(sources: Sequence[RolloutStore], done: set[str], progress: Progress) -> Iterator[QueryRollouts]:
+def queries_left(sources: Sequence[RolloutStore], done: set[str], progress: Progress) -> Iterator[QueryRollouts]:
+    """Those that are not done; ValueError where two sources hold the same query."""
     seen: set[str] = set()
     for source in sources:
         for rollouts in source:
@@ -164,8 +148,9 @@ def mix(
 ) -> None:
     """Write chats and datasheet, and say where the data gives fewer than asked for."""
     sampled = {TEMPLATE_KEY: facts["template"], END_KEY: end_token}
-    choice, counts = write_chats(store, recipe, folder, facts["prompt"], sampled)
-    sheet = datasheet(store, choice, recipe, counts, facts)
+    tally = Tally()
+    choice, counts = write_chats(store, recipe, folder, facts["prompt"], sampled, tally.add)
+    sheet = datasheet(tally, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:
         say(line, console, "yellow")

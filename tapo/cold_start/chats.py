@@ -5,7 +5,7 @@ import itertools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tapo.cold_start.mixture import KINDS, Choice, choose, held_out, messages_of, position
 from tapo.cold_start.options import Recipe
-from tapo.cold_start.store import MESSAGES, ConstructionStore
+from tapo.cold_start.store import MESSAGES, ConstructionStore, QueryConstructions
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE
@@ -34,7 +34,12 @@ BATCH_ROWS = 256
 
 
 def write_chats(
-    store: ConstructionStore, recipe: Recipe, folder: Path, template: str, sampled: Mapping[bytes, Any] | None = None
+    store: ConstructionStore,
+    recipe: Recipe,
+    folder: Path,
+    template: str,
+    sampled: Mapping[bytes, Any] | None = None,
+    seen: Callable[[QueryConstructions], None] = lambda query: None,
 ) -> tuple[Choice, dict[str, Counter]]:
     """Write `train.parquet` and, if the recipe holds queries out, `val.parquet`, in bounded memory.
 
@@ -42,6 +47,7 @@ def write_chats(
         template: the construction prompt that the answers were given to.
         sampled: how the responses were, by `TEMPLATE_KEY` and `END_KEY`; kept in the files' metadata, for the SFT to
             be held to.
+        seen: told of every query as it is read.
 
     Returns:
         What was chosen, and the number of chats by kind in each split.
@@ -56,6 +62,7 @@ def write_chats(
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".unshuffled-")))
         buckets = {split: stack.enter_context(Buckets(temporary / split)) for split in splits}
         for query in store:
+            seen(query)
             split = "val" if held_out(query.index, recipe) else "train"
             for kind in (kind for kind in KINDS if query.index in choice[kind]):
                 counts[split][kind] += 1

@@ -1,8 +1,9 @@
 """What a cold-start data set is made of: counts, lengths, kept prefixes, and where it comes from."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jinja2 import Template
 
 from tapo.cold_start.mixture import Choice
 from tapo.cold_start.options import Recipe
-from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore
+from tapo.cold_start.store import INELIGIBLE, KEPT, QueryConstructions
 from tapo.files.atomic import write_text_atomically
 from tapo.versions import installed_versions
 
@@ -19,21 +20,31 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TEMPLATE = Path(__file__).with_name("datasheet.md.j2")
 
 
+@dataclass
+class Tally:
+    """What the datasheet counts of the queries, told of one after the other: outcomes by data source and of attempts,
+    lengths of trajectories in tokens, kept shares of the wrong responses."""
+
+    queries: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    attempts: Counter[str] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=list)
+    prefixes: list[float] = field(default_factory=list)
+
+    def add(self, query: QueryConstructions) -> None:
+        """Count a query."""
+        self.queries[query.data_source][query.outcome] += 1
+        self.attempts.update(KEPT if attempt is query.kept else attempt.outcome for attempt in query.attempts)
+        if kept := query.kept:
+            self.lengths.append(kept.tokens)
+            self.prefixes.append((kept.prefix_length or 0) / kept.wrong_tokens)
+
+
 def datasheet(
-    store: ConstructionStore, choice: Choice, recipe: Recipe, counts: Mapping[str, Counter], facts: Mapping[str, Any]
+    tally: Tally, choice: Choice, recipe: Recipe, counts: Mapping[str, Counter], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The datasheet as JSON could hold it."""
-    queries: dict[str, Counter] = {}
-    attempts: Counter = Counter()
-    lengths, prefixes = [], []
-    for query in store:
-        queries.setdefault(query.data_source, Counter())[query.outcome] += 1
-        attempts.update(KEPT if attempt is query.kept else attempt.outcome for attempt in query.attempts)
-        if kept := query.kept:
-            lengths.append(kept.tokens)
-            prefixes.append((kept.prefix_length or 0) / kept.wrong_tokens)
-    outcomes = sorted({outcome for counter in queries.values() for outcome in counter}, key=_rank)
-    distributions = {"trajectory tokens": _quantiles(lengths, 0), "kept share of the rollout": _quantiles(prefixes, 3)}
+    outcomes = sorted({outcome for counter in tally.queries.values() for outcome in counter}, key=_rank)
+    lengths, prefixes = _quantiles(tally.lengths, 0), _quantiles(tally.prefixes, 3)
     return {
         "chats": {
             "total": sum(sum(counter.values()) for counter in counts.values()),
@@ -41,11 +52,11 @@ def datasheet(
             "wanted": recipe.wanted,
         },
         "short": shortfalls(choice, recipe),
-        "queries": {source: dict(counter) for source, counter in sorted(queries.items())},
+        "queries": {source: dict(counter) for source, counter in sorted(tally.queries.items())},
         "outcomes": outcomes,
-        "attempts": dict(attempts),
+        "attempts": dict(tally.attempts),
         "quantiles": list(QUANTILES),
-        "distributions": distributions,
+        "distributions": {"trajectory tokens": lengths, "kept share of the rollout": prefixes},
         "facts": {**facts, "recipe": recipe.model_dump(), "versions": installed_versions()},
     }
 

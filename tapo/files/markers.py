@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tapo.files.atomic import write_text_atomically
 from tapo.files.fingerprint import as_json, differences
+from tapo.terminal import say
 
 
 def marker_of(output: Path) -> Path:
@@ -27,7 +28,7 @@ def is_complete(output: Path, fingerprint: Mapping[str, Any], console: Console) 
     changed = differences(before["fingerprint"], as_json(fingerprint))
     changed += differences({"bytes": before["bytes"]}, {"bytes": _size(output)})
     if changed:
-        console.print(f"{output} is made again: {'; '.join(changed)}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{output} is made again: {'; '.join(changed)}", console)
     return not changed
 
 
@@ -53,7 +54,7 @@ def report_of(output: Path) -> dict[str, Any]:
 
 def print_counts(output: Path, report: Mapping[str, Any], console: Console) -> None:
     """The output's name, and the report's `kept` and `dropped` (queries by reason) as a table."""
-    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+    say(str(output), console)
     table = Table("", "queries")
     table.add_row("kept", str(report["kept"]))
     for reason, count in report["dropped"].items():

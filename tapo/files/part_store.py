@@ -22,6 +22,7 @@ from typing_extensions import Self
 
 from tapo.files.atomic import atomic_path, write_text_atomically
 from tapo.files.fingerprint import as_json, differences
+from tapo.terminal import say
 
 FORMAT = 1
 ROW_GROUP_BYTES = 32 << 20
@@ -179,8 +180,7 @@ class PartStore(Generic[RowT]):
                     pass
             except DamagedPart as error:
                 moved.append(path.rename(path.with_name(f"{path.name}.damaged")))
-                text = f"warning: {error} Moved to {moved[-1].name}."
-                (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
+                say(f"warning: {error} Moved to {moved[-1].name}.", console or Console(stderr=True))
         return moved
 
     def _parts(self) -> list[Path]:

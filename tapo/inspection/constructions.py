@@ -43,11 +43,6 @@ class Constructions:
     funnel: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def unfinished(self) -> list[Path]:
-        """Files whose half-written last line was skipped."""
-        return self.records.unfinished
-
     def chosen(self, options: InspectOptions) -> list[Entry]:
         """Those that the options ask for, in the order of their steps."""
         steps, outcomes = options.steps, options.outcomes

@@ -87,7 +87,7 @@ def write_page(options: InspectOptions, html: Path) -> PageReport:
             texts.append(text)
             unshaded += weighted and entry.outcome == "trained" and text["weights"] is None
         chunks.append(packed(texts))
-    unfinished = [*constructions.unfinished, *rows.reader.unfinished]
+    unfinished = [*constructions.records.unfinished, *rows.reader.unfinished]
     report = PageReport(len(entries), len(fitting), len(constructions.entries), unshaded, unfinished, 0)
     content = render(options.title or f"TAPO trajectories: {dump}", constructions, report, index, chunks)
     html.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def print_trajectories(options: InspectOptions, console: Console) -> int:
     for entry in shown:
         console.print(panel(constructions.load(entry), full=options.full))
     console.print(f"{len(shown)} of {len(chosen)} that fit, {len(constructions.entries)} in all")
-    print_skipped(constructions.unfinished, console)
+    print_skipped(constructions.records.unfinished, console)
     return len(shown)
 
 

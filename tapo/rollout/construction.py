@@ -150,12 +150,8 @@ class GroupConstructor:
 
     async def _ask(self, construction: Construction, messages: list[dict[str, str]]) -> Answer:
         ids = prompt_ids(messages, self.tokenizer, self.chat_template_kwargs)
-        room = room_for_answer(
-            len(ids),
-            len(construction.correct.output.response_ids),
-            max_tokens=self.budget.answer,
-            max_model_len=self.budget.max_model_len,
-        )
+        sibling, most = len(construction.attempt.candidate.correct.ids), self.budget.answer
+        room = room_for_answer(len(ids), sibling, max_tokens=most, max_model_len=self.budget.max_model_len)
         answer = await self.generate(
             request_id=construction.key,
             prompt_ids=ids,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tapo.cli import app
 from tapo.cold_start.answering import EngineActor, FunctionActor
 from tapo.cold_start.chats import write_chats
-from tapo.cold_start.datasheet import datasheet
+from tapo.cold_start.datasheet import Tally, datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
@@ -212,7 +212,8 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
     store = ConstructionStore.open_for_append(tmp_path / "constructions", {"seed": 1})
     store.append(records())
     recipe = Recipe(sft=60, ift=20, plain_share=0.5, val_share=0.3, seed=2)
-    choice, counts = write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT)
+    tally = Tally()
+    choice, counts = write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT, seen=tally.add)
     tables = {split: pq.read_table(tmp_path / f"{split}.parquet").to_pylist() for split in ("train", "val")}
     indices = {split: {row["index"] for row in rows} for split, rows in tables.items()}
     assert indices["val"] and not indices["train"] & indices["val"]
@@ -221,7 +222,7 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
         assert [row["position"] for row in rows] == sorted(row["position"] for row in rows)
         kinds = [row["kind"] for row in rows]
         assert counts[split] == {kind: kinds.count(kind) for kind in ("reflective", "plain", "construction")}
-    sheet = datasheet(store, choice, recipe, counts, {"model_path": "m", "seed": 1})
+    sheet = datasheet(tally, choice, recipe, counts, {"model_path": "m", "seed": 1})
     assert sheet["chats"]["total"] == 20 + 30 + 20
     assert sheet["short"] == ["20 reflective examples instead of 30: the data gives no more"]
     assert sheet["queries"] == {"s": {KEPT: 20}, "t": {"bad_format": 30}}

@@ -35,7 +35,7 @@ def test_the_funnel_counts_what_each_construction_reached(tmp_path):
         2: {"attempted": 3, "parsed": 3, "spliced": 2, "correct": 1, "trained": 2},
     }
     assert found.reasons == {"leak": 1, "bad_format": 1, "wrong_answer": 1}
-    assert [path.name for path in found.unfinished] == ["constructions-host-1.jsonl"]
+    assert [path.name for path in found.records.unfinished] == ["constructions-host-1.jsonl"]
     assert read_constructions(tmp_path, reward_threshold=0.2).funnel[2]["correct"] == 2
 
 
