@@ -1,6 +1,6 @@
-"""Writes the data of the arithmetic example in verl's formats.
+"""Writes a task's data in verl's formats.
 
-    python examples/arithmetic/make_data.py FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216]
+    python examples/common/make_data.py TASK FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216]
 
 `train.parquet` and `test.parquet` hold problems for RL. The cold start has problems of its own: those of
 `sampled.parquet` are for the base model to solve, those of `seeded.parquet` for `seed_rollouts.py`.
@@ -13,41 +13,52 @@ import random
 from pathlib import Path
 
 import pandas as pd
-from task import Problem, generate_problem
+
+from examples.common.task import Problem, Task, load_task
 
 SPLITS = {"train": "train", "test": "test", "sampled": "train", "seeded": "train"}
 """Each table's split of the task's problems."""
+MAX_REPEATS = 10_000
+"""Draws in a row without a new problem after which a split counts as used up."""
 
 
-def draw_problems(rng: random.Random, split: str, count: int, taken: set[str]) -> list[Problem]:
-    """Distinct problems of a split, none of them in `taken`, which they join."""
-    problems = []
+def draw_problems(task: Task, rng: random.Random, split: str, count: int, taken: set[str]) -> list[Problem]:
+    """Distinct problems of a split, none of them in `taken`, which they join; ValueError if there are too few."""
+    problems: list[Problem] = []
+    repeats = 0
     while len(problems) < count:
-        problem = generate_problem(rng, split)
+        problem = task.draw(rng, split)
+        repeats += 1
         if problem.query not in taken:
             taken.add(problem.query)
             problems.append(problem)
+            repeats = 0
+        elif repeats == MAX_REPEATS:
+            raise ValueError(
+                f"{task.name} has no {count} further problems of the {split} split: got {len(problems)}; ask for fewer"
+            )
     return problems
 
 
-def rl_row(problem: Problem, table: str, number: int) -> dict:
+def rl_row(task: Task, problem: Problem, table: str, number: int) -> dict:
     return {
-        "data_source": "arithmetic",
+        "data_source": task.name,
         "prompt": [{"role": "user", "content": problem.query}],
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": str(problem.answer)},
-        "extra_info": {"index": f"{table}/{number}", "split": problem.split},
+        # The reward is not shown the prompt; examples.common.reward reads the query here.
+        "extra_info": {"index": f"{table}/{number}", "split": problem.split, "query": problem.query},
     }
 
 
 def build_tables(options: argparse.Namespace) -> dict[str, list[dict]]:
     """All tables by file name; no problem is in two of them."""
-    rng = random.Random(options.seed)
+    task, rng = load_task(options.task), random.Random(options.seed)
     taken: set[str] = set()
     return {
         name: [
-            rl_row(problem, name, number)
-            for number, problem in enumerate(draw_problems(rng, split, getattr(options, name), taken))
+            rl_row(task, problem, name, number)
+            for number, problem in enumerate(draw_problems(task, rng, split, getattr(options, name), taken))
         ]
         for name, split in SPLITS.items()
     }
@@ -55,6 +66,7 @@ def build_tables(options: argparse.Namespace) -> dict[str, list[dict]]:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", help="folder of the task")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", type=int, default=2048, help="RL problems")
     parser.add_argument("--test", type=int, default=256, help="held-out RL problems")
