@@ -68,9 +68,13 @@ tapo cold-start build "${stores[@]/#/$COLD/}" --model "$BASE" --out "$COLD/chats
   --prompt-file "$PROMPT" --max-response-tokens "$max_response_tokens" "${build[@]}"
 
 say "4/6 Cold start: verl's sft_trainer teaches the base model to construct and to reflect"
+replay=()
+if [[ -f "$OUTPUT/data/replay.parquet" ]]; then
+  replay=("data.train_files=['$COLD/chats/train.parquet','$OUTPUT/data/replay.parquet']")
+fi
 MODEL="$BASE" DATA="$COLD/chats" OUT="$COLD/sft" CONFIG="$TASK/config/cold_start.yaml" NPROC=1 STEPS="$sft_steps" \
   OMP_NUM_THREADS=1 bash "$TAPO_ROOT/run_scripts/cold_start_sft.sh" \
-  trainer.seed="$SEED" trainer.total_training_steps="$sft_steps"
+  trainer.seed="$SEED" trainer.total_training_steps="$sft_steps" ${replay[@]+"${replay[@]}"}
 
 export DATA="$OUTPUT/data" MODEL="$COLD/sft/model"
 for algorithm in $ALGORITHM; do

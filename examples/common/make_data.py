@@ -1,9 +1,10 @@
 """Writes a task's data in verl's formats.
 
-    python examples/common/make_data.py TASK FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216]
+    python examples/common/make_data.py TASK FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216] [--replay 0]
 
 `train.parquet` and `test.parquet` hold problems for RL. The cold start has problems of its own: those of
-`sampled.parquet` are for the base model to solve, those of `seeded.parquet` for `seed_rollouts.py`.
+`sampled.parquet` are for the base model to solve, those of `seeded.parquet` for `seed_rollouts.py`, and the chats of
+`replay.parquet` are drills of pre-training that it goes on with.
 """
 
 from __future__ import annotations
@@ -64,6 +65,16 @@ def build_tables(options: argparse.Namespace) -> dict[str, list[dict]]:
     }
 
 
+def replay_chats(options: argparse.Namespace) -> list[dict]:
+    """Chats as `tapo cold-start build` writes them, of the drills that the task goes on with."""
+    task, rng = load_task(options.task), random.Random(f"{options.seed} replay")
+    chats = []
+    for kind in rng.choices(list(task.replay), list(task.replay.values()), k=options.replay) if options.replay else ():
+        user, assistant = task.drills[kind].draw(task.draw(rng, "train"), rng)
+        chats.append({"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]})
+    return chats
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", help="folder of the task")
@@ -72,6 +83,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--test", type=int, default=256, help="held-out RL problems")
     parser.add_argument("--sampled", type=int, default=256, help="cold-start problems for the base model")
     parser.add_argument("--seeded", type=int, default=9216, help="cold-start problems with generated rollouts")
+    parser.add_argument("--replay", type=int, default=0, help="chats of pre-training for the cold start to go on with")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -79,7 +91,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse_arguments()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in build_tables(options).items():
+    tables = build_tables(options)
+    if options.replay:
+        tables["replay"] = replay_chats(options)
+    for name, rows in tables.items():
         pd.DataFrame(rows).to_parquet(options.folder / f"{name}.parquet")
         print(f"{len(rows):6d} rows  {options.folder / name}.parquet")
 

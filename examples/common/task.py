@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +71,8 @@ class Task:
         construction: (problem, wrong response, correct response) -> the reference answer to the construction prompt;
             "" where there is none, as for a response that states no error.
         drills: by name; what a base model brings along.
+        replay: {name of a drill: its share} of the rows that go on being trained in the cold start, so that it changes
+            nothing else; empty where it need not be kept from that.
         needless_reflection: (query, response) -> whether the response reflects where nothing in front of it is wrong;
             False for a response that cannot be read.
         model: sizes of the base model, arguments of `Qwen3Config`.
@@ -87,6 +89,7 @@ class Task:
     needless_reflection: Callable[[str, str], bool]
     model: Mapping[str, Any]
     pretraining: Pretraining
+    replay: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_module(folder: str | Path, name: str) -> Any:
