@@ -1,10 +1,10 @@
 """Writes a task's data in verl's formats.
 
-    python examples/common/make_data.py TASK FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216] [--replay 0]
+    python examples/common/make_data.py TASK FOLDER [--train 2048] [--test 256] [--sampled 256] [--seeded 9216]
 
 `train.parquet` and `test.parquet` hold problems for RL. The cold start has problems of its own: those of
 `sampled.parquet` are for the base model to solve, those of `seeded.parquet` for `seed_rollouts.py`, and the chats of
-`replay.parquet` are drills of pre-training that it goes on with.
+`replay.parquet` (`--replay`) are drills of pre-training that it goes on with.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ def build_tables(options: argparse.Namespace) -> dict[str, list[dict]]:
 
 
 def replay_chats(options: argparse.Namespace) -> list[dict]:
-    """Chats as `tapo cold-start build` writes them, of the drills that the task goes on with."""
+    """Chats as `tapo cold-start build` writes them, of the drills that the task goes on with; ValueError if of none."""
     task, rng = load_task(options.task), random.Random(f"{options.seed} replay")
+    if not task.replay:
+        raise ValueError(f"--replay {options.replay}: {task.name} names no drills that a cold start goes on with")
     chats = []
-    for kind in rng.choices(list(task.replay), list(task.replay.values()), k=options.replay) if options.replay else ():
+    for kind in rng.choices(list(task.replay), list(task.replay.values()), k=options.replay):
         user, assistant = task.drills[kind].draw(task.draw(rng, "train"), rng)
         chats.append({"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]})
     return chats

@@ -5,7 +5,7 @@ import random
 import pytest
 from transformers import AutoTokenizer
 
-from examples.common.make_data import build_tables, parse_arguments
+from examples.common.make_data import build_tables, parse_arguments, replay_chats
 from examples.common.pretrain import draw_row, encode_chat
 from examples.common.sample import construction_fault
 from examples.common.task import load_task
@@ -64,6 +64,19 @@ def test_drills_are_made_of_the_tokenizers_words(folder):
         assert tokenizer.unk_token_id not in ids and len(ids) <= task.model.get("max_position_embeddings", 1024)
         answer = [label for label in labels if label >= 0]
         assert tokenizer.decode(answer, skip_special_tokens=True) == assistant
+
+
+def test_a_cold_start_goes_on_with_drills_where_a_task_names_some(folder):
+    task = load_task(folder)
+    options = parse_arguments([str(folder), "unused", "--replay", "200"])
+    if not task.replay:
+        with pytest.raises(ValueError, match=f"--replay 200: {task.name} names no drills"):
+            replay_chats(options)
+        return
+    assert set(task.replay) <= set(task.drills)
+    chats = [chat["messages"] for chat in replay_chats(options)]
+    assert [[message["role"] for message in chat] for chat in chats] == [["user", "assistant"]] * 200
+    assert replay_chats(options) == [{"messages": chat} for chat in chats]
 
 
 def test_generated_rollouts_are_scored_by_their_answers_and_can_be_constructed_from(folder):
