@@ -89,7 +89,7 @@ def _draw_steps(panel: Any, run: RunReport, benchmark: str, colour: str) -> None
 def _draw_rates(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
     figures = run.at(benchmark).report.figures
     direct, reflected = figures["dsr"], figures["err"]
-    panel.set(xlabel="ERR (%)", ylabel="DSR (%)")
+    panel.set(xlabel="P(correct | reflection) (%)", ylabel="P(correct | no reflection) (%)")
     if direct.value is None or reflected.value is None:
         missing = "no direct response" if direct.value is None else "no reflection"
         panel.plot([], [], "o", color=colour, label=f"{run.name}: {missing}")

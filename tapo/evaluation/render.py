@@ -15,7 +15,7 @@ from tapo.evaluation.bootstrap import Estimate
 from tapo.evaluation.options import ReportCommand, SummaryCommand
 from tapo.evaluation.plots import write_plots
 from tapo.evaluation.report import Comparison, Report, RunReport, build_report
-from tapo.evaluation.step_report import LABELS, Reported, StepReport, label
+from tapo.evaluation.step_report import IF_DUMPED, LABELS, Reported, StepReport, label
 from tapo.terminal import say
 
 MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
@@ -80,7 +80,8 @@ def _figures(benchmark: str, reported: list[Reported]) -> Table:
     header = ["figure", *(f"{run}, step {step}" for run, step, *_ in reported)]
     reports = [one.report for one in reported]
     rows = [[name, *(str(getattr(report, name)) for report in reports)] for name in ("problems", "samples")]
-    names = dict.fromkeys([*(name for report in reports for name in report.figures), *LABELS])
+    usual = (name for name in LABELS if name not in IF_DUMPED)
+    names = dict.fromkeys([*(name for report in reports for name in report.figures), *usual])
     rows += [[label(name), *(_show_in(report, name) for report in reports)] for name in names]
     return f"{benchmark}: value [95 % interval]", header, rows
 
@@ -91,7 +92,11 @@ def _counts(benchmark: str, reported: list[Reported]) -> Table:
         for run, _, report, *_ in reported
         for kind, counts in report.reflection_counts.items()
     ]
-    return f"{benchmark}: responses behind DSR and ERR", ["run", "responses with", "correct", "wrong"], rows
+    return (
+        f"{benchmark}: responses by reflection and correctness",
+        ["run", "responses with", "correct", "wrong"],
+        rows,
+    )
 
 
 def _steps(benchmark: str, runs: list[RunReport]) -> Table:
