@@ -3,8 +3,8 @@
     python -m tapo.training_progress FOLDER STEPS TITLE -- COMMAND...        (STEPS: 0 if unknown)
 
 verl writes several thousand characters a step. Here `FOLDER/log` keeps them, and the terminal shows a progress bar with
-reward and constructions, read from `FOLDER/metrics.jsonl` (verl's `file` logger), and before the first step what the log
-last said is being started. A failure prints the log's end.
+reward and constructions, read from `FOLDER/metrics.jsonl` (verl's `file` logger), and before the first step what is
+being started, as far as the log says. A failure prints the log's end.
 """
 
 import re
@@ -38,15 +38,9 @@ STAGES = {
 """What is being done, and what verl's log says then, in the order in which a run does it."""
 _DOING = tuple(STAGES)
 _HEADING = "heading"
-_SAID = re.compile(
-    "|".join(
-        [
-            rf"^(?:\x1b\[1m)?== (?P<{_HEADING}>[^\x1b\n]+)",
-            *(f"(?P<s{i}>{said})" for i, said in enumerate(STAGES.values())),
-        ]
-    ),
-    re.MULTILINE,
-)
+_PATTERNS = [rf"^(?:\x1b\[1m)?== (?P<{_HEADING}>[^\x1b\n]+)"]
+_PATTERNS += [f"(?P<s{number}>{said})" for number, said in enumerate(STAGES.values())]
+_SAID = re.compile("|".join(_PATTERNS), re.MULTILINE)
 """A stage, or a heading as the scripts of `run_scripts` announce theirs."""
 
 

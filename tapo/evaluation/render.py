@@ -1,7 +1,7 @@
 """A report as tables on the terminal, and as Markdown, JSON and plots."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,21 @@ def _built(options: SummaryCommand, console: Console) -> Report:
 
 def print_report(report: Report, shown: Iterable[Table], console: Console) -> None:
     """Tables, sentences and notes."""
+    print_tables(shown, console)
+    for comparison in report.comparisons:
+        say(comparison.sentence, console)
+    for note in report.notes:
+        say(f"Note: {note}", console)
+
+
+def print_tables(shown: Iterable[Table], console: Console) -> None:
+    """Each under its title."""
     for title, header, rows in shown:
         say(f"\n{title}", console, style="bold")
         table = RichTable(*header)
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for comparison in report.comparisons:
-        say(comparison.sentence, console)
-    for note in report.notes:
-        say(f"Note: {note}", console)
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -168,10 +173,23 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def to_markdown(report: Report, plots: Iterable[Path] = ()) -> str:
     """GitHub-flavoured, with the protocol and the plots at its end."""
+    sentences = [comparison.sentence for comparison in report.comparisons]
+    return markdown("Evaluation report", sentences, tables(report), report.notes, _manifest(report), plots)
+
+
+def markdown(
+    title: str,
+    paragraphs: Iterable[str],
+    shown: Iterable[Table],
+    notes: Sequence[str],
+    manifest: dict[str, Any],
+    plots: Iterable[Path],
+) -> str:
+    """A report as a page; of the plots the PNG files, which must lie beside it."""
     template = Template(MARKDOWN.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
-    manifest = json.dumps(_manifest(report), indent=2, ensure_ascii=False)
     pictures = [file for file in plots if file.suffix == ".png"]
-    return template.render(report=report, tables=tables(report), manifest=manifest, plots=pictures)
+    told = json.dumps(manifest, indent=2, ensure_ascii=False)
+    return template.render(title=title, paragraphs=paragraphs, tables=shown, notes=notes, manifest=told, plots=pictures)
 
 
 def to_json(report: Report) -> dict[str, Any]:
