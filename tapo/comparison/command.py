@@ -47,7 +47,7 @@ def compare(options: CompareCommand, console: Console) -> None:
         state(stated, jobs)
         conducted = Conducted() if options.report_only else _conduct(stated, jobs, console)
         with console.status("reading") as status:
-            report = build_comparison(stated, jobs, conducted.failed, status.update)
+            report = build_comparison(stated, jobs, conducted.failed, statements(stated.out), status.update)
         print_comparison(report, console)
         for file in write_comparison(report, stated.out / "report"):
             say(str(file), console)

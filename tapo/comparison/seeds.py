@@ -7,7 +7,7 @@ so that intervals are rather too wide than too narrow.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,17 @@ def estimates_over_seeds(
         by_seed: figures by problem; seeds may have different problems.
         figures: names that all seeds have.
     """
-    return _estimates(_Sums(by_seed, figures), None, figures, resampling)
+    found = _estimates(_Sums(by_seed, figures), None, figures, resampling)
+    return {
+        name: one if name == "length" else replace(one, estimate=_share(one.estimate)) for name, one in found.items()
+    }
+
+
+def _share(estimate: Estimate) -> Estimate:
+    """Its interval between 0 and 1: Student's t knows no bounds, shares have them."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))
 
 
 def differences_over_seeds(
