@@ -12,6 +12,9 @@ from tapo.files.json_lines import read_json_lines
 
 GENERATED, TRAINED = "tapo/tokens/generated", "tapo/tokens/trained"
 """Of a step: what a program logs that knows better than what is derived from verl's metrics."""
+SFT_TRAINED, SFT_GENERATED = "sft/tokens", "sft/tokens_generated"
+"""What `run_scripts/baseline_sft.sh` logs at a step: of the SFT on the data up to it, not of the steps before. Its
+other metrics are those of the run that generated the data, whose rollouts it has not trained."""
 DISCARDED = ("filter_groups/evicted_samples", "filter_groups/discarded_surplus_samples")
 """Ends of the names under which verl counts groups that dynamic sampling generated and did not train."""
 
@@ -44,6 +47,7 @@ class Costs:
         self.notes: list[str] = []
         steps = metrics_by_step(folder)
         self._steps = {step: cost_of(metrics, rollouts) for step, metrics in sorted(steps.items())}
+        self._sft = {step: metrics for step, metrics in sorted(steps.items()) if SFT_TRAINED in metrics}
         discarded = sum(_discarded(metrics) for metrics in steps.values())
         if discarded and rollouts is None:
             told = "groups were generated and discarded whose tokens are not counted: name `rollouts` in the plan"
@@ -51,7 +55,12 @@ class Costs:
 
     def by(self, step: int) -> Cost:
         """The sum over steps up to this one."""
-        return total(cost for at, cost in self._steps.items() if at <= step)
+        spent = total(cost for at, cost in self._steps.items() if at <= step)
+        if not self._sft:
+            return spent
+        learned = next((self._sft[at] for at in sorted(self._sft, reverse=True) if at <= step), {})
+        generated = spent.generated + learned.get(SFT_GENERATED, 0.0)
+        return spent._replace(generated=generated, trained=learned.get(SFT_TRAINED, 0.0))
 
 
 def metrics_by_step(folder: Path) -> dict[int, dict[str, float]]:

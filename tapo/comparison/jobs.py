@@ -37,6 +37,7 @@ class Job:
     """Beside those of the machine."""
     needs: tuple[str, ...]
     """Names of jobs that are finished first."""
+    counts_needs: bool
     steps: int
     resume: bool
     shown: bool
@@ -126,6 +127,7 @@ class _Maker:
             tuple(filled(word, f"runs.{run}.command") for word in words),
             {name: filled(value, f"runs.{run}.environment") for name, value in environment.items()},
             tuple(job_name(group, other, seed) for other in planned.needed()),
+            planned.counts_needs,
             steps,
             planned.resume,
             planned.shown,

@@ -100,7 +100,8 @@ def _spent(job: Job, step: int, jobs: dict[str, Job], costs: dict[str, Costs]) -
     """By a step, with what the runs that it needs had spent by that step, each once."""
     every, waiting = {job.name}, [job.name]
     while waiting:
-        new = [name for name in jobs[waiting.pop()].needs if name not in every]
+        at = jobs[waiting.pop()]
+        new = [name for name in at.needs if name not in every] if at.counts_needs else []
         every.update(new)
         waiting += new
     return total(costs[name].by(step) for name in sorted(every) if name in costs)

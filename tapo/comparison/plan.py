@@ -59,6 +59,9 @@ class PlannedRun(Options):
     """Variables beside the plan's and the group's, and before them."""
     needs: Texts = ()
     """Runs that are finished first; those that `{run:NAME}` names are among them."""
+    counts_needs: bool = True
+    """Whether what the runs that it needs have spent counts as spent by it; not where its own metrics hold it already,
+    as those of `run_scripts/baseline_sft.sh` do."""
     steps: AtLeastOne | None = None
     """In place of the plan's."""
     resume: bool = True

@@ -211,6 +211,10 @@ def test_tokens_of_needed_runs_count_and_hidden_runs_are_not_shown(tmp_path):
     (section,) = report_of(tmp_path)["sections"]
     assert list(section["runs"]) == ["plain", "sft"]
     assert section["runs"]["sft"]["costs"]["2"]["1"]["generated"] == 2 * 800 + 2 * 1200
+    runs["sft"]["counts_needs"] = False  # its own metrics hold them
+    carry_out(write_plan(tmp_path, runs=runs, seeds=[1]))
+    (section,) = report_of(tmp_path)["sections"]
+    assert section["runs"]["sft"]["costs"]["2"]["1"]["generated"] == 2 * 800
 
 
 def test_groups_have_sections_of_their_own(tmp_path):

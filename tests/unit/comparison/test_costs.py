@@ -54,6 +54,15 @@ def test_of_steps_that_were_done_twice_the_last_attempt_counts(tmp_path):
     assert [costs.by(step).generated for step in (0, 1, 2, 3, 4)] == [0, 5, 10, 17, 24]
 
 
+def test_an_sft_on_a_runs_data_has_generated_what_that_run_had_and_trained_its_own_chats(tmp_path):
+    first, second = RL | {"sft/tokens": 30.0}, RL | {"sft/tokens": 70.0, "sft/tokens_generated": 1000.0}
+    write(tmp_path, "metrics.jsonl", (1, RL), (2, first), (3, RL), (4, second))
+    costs = Costs(tmp_path, None)
+    assert [costs.by(step).trained for step in (0, 1, 2, 3, 4)] == [0, 0, 30, 30, 70]
+    assert costs.by(2).generated == pytest.approx(2 * 60 * 54.0666, rel=1e-4)
+    assert costs.by(4).generated == pytest.approx(4 * 60 * 54.0666 + 1000, rel=1e-4)
+
+
 def test_a_half_written_line_is_left_out_and_no_metrics_cost_nothing(tmp_path):
     assert Costs(tmp_path, None).by(9) == Cost(0, 0, 0)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "data": {"tapo/tokens/generated": 5}}\n{"step": 2, "da')
