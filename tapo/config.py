@@ -79,6 +79,12 @@ class LambdaSchedule(Options):
     steps: AtLeastOne | None = None
     """Training steps until `end`; null: all of the run's. A function of the global step, whatever was resumed."""
 
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if self.shape == "constant" and (self.end or self.steps):
+            raise ConfigError("shape", self.shape, "needs linear or cosine where end or steps are given")
+        return self
+
 
 class SpliceOptions(Options):
     """Which answers are spliced onto the wrong rollout."""

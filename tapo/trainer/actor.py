@@ -81,7 +81,7 @@ class TapoTrainingWorker(TrainingWorker):
         for part in PARTS:
             alone = data.copy()
             tu.assign_non_tensor(alone, update_lr_scheduler=False, **{PART_FIELD: part})
-            with without_update(self.engine.optimizer), same_random_numbers():
+            with without_update(self.engine), same_random_numbers():
                 output = super().train_batch(alone)
             if output is not None:
                 norms[GRAD_NORM + part] = tu.get(output, "metrics")["grad_norm"]
@@ -89,17 +89,21 @@ class TapoTrainingWorker(TrainingWorker):
 
 
 @contextmanager
-def without_update(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within it the optimiser's step does nothing: parameters and moments stay as they are.
+def without_update(engine: Any) -> Iterator[None]:
+    """Within it the optimiser's step does nothing: parameters and moments stay as they are, and so does the scale of
+    losses in half precision.
 
     verl's FSDP engines clip and take the norm in front of the step, and clear all gradients before the next pass.
     """
-    step = optimizer.step
-    optimizer.step = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    step, scaler = engine.optimizer.step, getattr(engine, "scaler", None)
+    scale = scaler.state_dict() if scaler is not None else None
+    engine.optimizer.step = lambda *args, **kwargs: None
     try:
         yield
     finally:
-        optimizer.step = step  # type: ignore[method-assign]
+        engine.optimizer.step = step
+        if scaler is not None:
+            scaler.load_state_dict(scale)
 
 
 @contextmanager

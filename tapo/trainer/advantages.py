@@ -21,7 +21,7 @@ from tapo.trainer.contrast import (
     query_of,
     session_of,
 )
-from tapo.trainer.ref_advantage import ref_rows
+from tapo.trainer.ref_advantage import RefRow, ref_rows
 from tapo.transfer import KVBatchMeta
 
 
@@ -33,9 +33,9 @@ class RefAdvantages:
         written = super()._compute_advantage(rollouts, metrics)
         if len(refs):
             siblings = self._rollouts_of_constructed(rollouts, refs) if self._couples() else None
-            self._compute_ref_advantage(refs, siblings, "rollout_is_weights" in (written.fields or ()))
+            rows = self._compute_ref_advantage(refs, siblings, "rollout_is_weights" in (written.fields or ()))
             if siblings:
-                self._couple(rollouts, siblings)
+                self._couple(rollouts, siblings, rows)
         return batch
 
     def _couples(self: Any) -> bool:
@@ -49,9 +49,8 @@ class RefAdvantages:
         keys = list(last_outputs(key for key in real if query_of(key) in queries).values())
         return dict(zip(keys, self._rewards(keys, rollouts.partition_id), strict=True))
 
-    def _couple(self: Any, rollouts: KVBatchMeta, reward: dict[str, float]) -> None:
+    def _couple(self: Any, rollouts: KVBatchMeta, reward: dict[str, float], rows: list[RefRow]) -> None:
         """Write the advantages that rollouts have in one group with the constructed rows."""
-        rows = self._ref_rows.values()
         constructed = contrast_of((query_group(row.uid) for row in rows), (row.reward for row in rows))
         by_std = self.config.algorithm.get("norm_adv_by_std_in_grpo", True)
         advantage = coupled_advantages(reward, constructed, normalize_by_std=by_std)
@@ -71,7 +70,7 @@ class RefAdvantages:
 
     def _compute_ref_advantage(
         self: Any, refs: KVBatchMeta, siblings: dict[str, float] | None, with_is_weights: bool
-    ) -> None:
+    ) -> list[RefRow]:
         """Write the advantages of constructed rows, and the fields that rollouts carry too.
 
         Args:
@@ -105,6 +104,7 @@ class RefAdvantages:
             output["rollout_is_weights"] = torch.ones_like(advantages)
         nested = {name: response_to_nested(value, nested_mask) for name, value in output.items()}
         transfer.write_fields(refs.keys, refs.partition_id, tu.get_tensordict(nested))
+        return rows
 
     def _rewards(self: Any, keys: list[str], partition_id: str) -> list[float]:
         """Rewards of N rows that the rollouts' advantages have already been computed for."""

@@ -62,6 +62,7 @@ def test_the_yaml_group_lists_every_option_with_its_default():
         ({"lambda_schedule": {"shape": "step"}}, r"lambda_schedule\.shape = 'step' .* constant, linear, cosine"),
         ({"lambda_schedule": {"steps": 0}}, r"lambda_schedule\.steps = 0 .* >= 1"),
         ({"lambda_schedule": {"end": -1}}, r"lambda_schedule\.end = -1 .* >= 0"),
+        ({"lambda_schedule": {"end": 0.1}}, r"lambda_schedule\.shape = 'constant' .* linear or cosine where end"),
         ({"advantage": "both"}, r"advantage = 'both' .* decoupled, coupled"),
         ({"ref": {"prefix_weight": 1.1}}, r"ref\.prefix_weight = 1\.1 .* between 0 and 1"),
         ({"ref": {"grad_norms_every": -1}}, r"ref\.grad_norms_every = -1 .* >= 0"),

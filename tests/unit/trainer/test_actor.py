@@ -95,13 +95,15 @@ def test_the_norms_are_those_of_each_loss_and_the_update_is_the_same(worker):
 
 
 def test_an_optimiser_steps_again_behind_a_pass_that_failed():
-    steps = []
-    optimizer = SimpleNamespace(step=lambda: steps.append(1))
-    with pytest.raises(RuntimeError), without_update(optimizer):
-        optimizer.step()
+    steps, state = [], {"scale": 2.0}
+    engine = SimpleNamespace(optimizer=SimpleNamespace(step=lambda: steps.append(1)), scaler=None)
+    engine.scaler = SimpleNamespace(state_dict=lambda: dict(state), load_state_dict=state.update)
+    with pytest.raises(RuntimeError), without_update(engine):
+        engine.optimizer.step()
+        state["scale"] = 4.0
         raise RuntimeError
-    optimizer.step()
-    assert steps == [1]
+    engine.optimizer.step()
+    assert steps == [1] and state == {"scale": 2.0}
 
 
 def test_random_numbers_are_those_that_would_have_been_drawn(monkeypatch):
