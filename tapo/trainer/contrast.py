@@ -61,7 +61,7 @@ def coupled_advantages(
     keys, rewards = list(reward), torch.tensor(list(reward.values()))
     groups = [query_of(key) for key in keys]
     # verl may have dropped all of a query's rollouts, as too far off the policy.
-    contrast = {query: constructed[query] for query in set(groups)}
+    contrast: Contrast = {query: constructed[query] for query in set(groups)}
     advantages = decoupled_advantage(rewards, groups, contrast_rewards=contrast, normalize_by_std=normalize_by_std)
     return dict(zip(keys, advantages.tolist(), strict=True))
 
