@@ -31,6 +31,14 @@ def list_row(problem: Problem, _: random.Random) -> tuple[str, str]:
     return f"Roads:{problem.listed}. From {problem.start}. List.", "".join(walks)
 
 
+def walk_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Walks the roads that the query names, one after the other, and says of each where it ends."""
+    roads = rng.choices(problem.roads, k=rng.choice((2, 3, 4)))
+    named = "".join(f" {road[0]}" for road in roads)
+    query = f"Roads:{problem.listed}. From {problem.start} to {problem.goal}. Walk{named}."
+    return query, "".join(map(problem.attempt, roads))
+
+
 def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Compares two responses, then copies the wrong one without its answer and the correct one's last try.
 

@@ -13,5 +13,5 @@ STOPS = [f" {town}" for town in range(TOWNS)]
 QUERY = ["Roads:", ". From", " to", ". First stop?"]
 RESPONSE = ["Try", ". End", " is not", " is", ".\n", "\\boxed{", "Wait,", " is wrong.\n"]
 ANALYSIS = [" vs", " differs."]
-DRILLS = ["List.", "Road", "Copy: "]
+DRILLS = ["List.", "Road", ". Walk", "Copy: "]
 PHRASES = (*ROADS, *STOPS, *QUERY, *RESPONSE, *ANALYSIS, *DRILLS)

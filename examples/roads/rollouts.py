@@ -21,8 +21,8 @@ def correct_response(problem: Problem, rng: random.Random, *, tries: Sequence[in
 def responses(problem: Problem, rng: random.Random) -> tuple[list[str], list[float]]:
     """A correct response, which takes nothing back, and two wrong ones; and their scores.
 
-    Plain chats of the cold start are drawn from the correct ones: how often these reflect would decide how often the
-    cold-started model does. A policy that has learned to reflect has wrong rollouts of several tries, so these are here.
+    Plain chats of the cold start are drawn from correct responses: how often these reflect would decide how often the
+    cold-started model does. A policy that has learned to reflect has wrong rollouts of several tries, so they are here.
     """
     wrong = [wrong_response(problem, rng, tries=(1, 1, 2, 3)) for _ in range(2)]
     return [problem.solution, *wrong], [1.0, 0.0, 0.0]

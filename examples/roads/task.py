@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from examples.common.task import Drill, Pretraining, Task
 
-from .drills import attempt_row, copy_row, list_row, mend_row
+from .drills import attempt_row, copy_row, list_row, mend_row, walk_row
 from .phrases import PHRASES
 from .problem import construction, generate_problem, needless_reflection, parse_query
 from .rollouts import responses
@@ -17,14 +17,15 @@ TASK = Task(
     seeded=responses,
     construction=construction,
     drills={
-        "attempt": Drill(0.36, attempt_row),
-        "list": Drill(0.30, list_row),
-        "mend": Drill(0.30, mend_row),
+        "attempt": Drill(0.30, attempt_row),
+        "list": Drill(0.15, list_row),
+        "walk": Drill(0.25, walk_row),
+        "mend": Drill(0.26, mend_row),
         "copy": Drill(0.04, copy_row),
     },
     # Without them the cold start's chats, in which every road that ends elsewhere is taken back, would make the policy
-    # reflect at once; and who cannot list roads any more takes none in a second try.
-    replay={"attempt": 0.58, "list": 0.42},
+    # reflect at once; and who cannot walk several roads any more does not come far with a second try.
+    replay={"attempt": 0.5, "list": 0.2, "walk": 0.3},
     needless_reflection=needless_reflection,
     model={
         "hidden_size": 128,
@@ -34,5 +35,5 @@ TASK = Task(
         "num_key_value_heads": 4,
         "head_dim": 32,
     },
-    pretraining=Pretraining(steps=2000, rows=32, muon_lr=0.01, adam_lr=3e-3),
+    pretraining=Pretraining(steps=1800, rows=32, muon_lr=0.01, adam_lr=3e-3),
 )

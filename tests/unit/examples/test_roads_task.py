@@ -97,7 +97,7 @@ def test_every_reference_construction_splices_onto_its_rollout(tokenizer):
         for wrong in wrongs:
             answer = TASK.construction(problem, wrong, correct)
             trajectory = answer.split("<reconstruction>")[1].removesuffix("</reconstruction>")
-            ids = tokenizer.encode(wrong) + [tokenizer.eos_token_id]
+            ids = [*tokenizer.encode(wrong), tokenizer.eos_token_id]
             spliced = splice(ids, trajectory, tokenizer, max_length=80, require_reflection=True)
             assert spliced.text == trajectory
             assert spliced.prefix == wrong.rpartition("\\boxed{")[0]
@@ -126,7 +126,11 @@ def test_drills_take_nothing_back_in_a_plain_query_and_are_readable(tokenizer):
         assert query == problem.query and attempt.count("Try") == 1 and "Wait" not in attempt
         _, listed = TASK.drills["list"].draw(problem, rng)
         assert [list(map(int, line[4:-1].split())) for line in listed.splitlines()] == problem.roads
+        asked, walked = TASK.drills["walk"].draw(problem, rng)
+        named = [int(town) for town in asked.split("Walk ")[1].rstrip(".").split()]
+        first = {road[0]: road for road in problem.roads}
+        assert walked == "".join(problem.attempt(first[town]) for town in named)
         request, mended = TASK.drills["mend"].draw(problem, rng)
         assert problem.query in request and problem.attempt(problem.goal_road) in mended
-        for text in (attempt, listed, request, mended):
+        for text in (attempt, listed, asked, walked, request, mended):
             assert tokenizer.unk_token_id not in tokenizer.encode(text)
