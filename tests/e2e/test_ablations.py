@@ -63,7 +63,8 @@ def run_of(folder, data, names):
         f"trainer.total_training_steps={sweep.STEPS * len(names)}",
         "trainer.total_epochs=9",
     )
-    run = launch(folder, data, *line, *sweep.ARGUMENTS, environment=sweep.environment(settings))
+    environment = sweep.environment(settings)
+    run = launch(folder, data, *line, *sweep.ARGUMENTS, environment=environment, timeout_s=600 + 60 * len(names))
     assert list(run.steps) == list(range(1, sweep.STEPS * len(names) + 1))
     return {name: Part(run, number) for number, name in enumerate(names)}
 

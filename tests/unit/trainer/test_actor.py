@@ -1,13 +1,15 @@
 """The gradient norm of each loss by itself, through verl's own `train_batch`."""
 
-import functools
 from types import SimpleNamespace
 
 import pytest
 import torch
 from tensordict import TensorDict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from verl.utils import tensordict_utils as tu
-from verl.workers.engine.base import BaseEngine
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
 from verl.workers.engine_workers import TrainingWorker
 
 from tapo.trainer.actor import GRAD_NORMS_FIELD, TapoTrainingWorker, same_random_numbers, without_update
@@ -16,15 +18,18 @@ from tapo.trainer.loss import PART_FIELD
 GRADIENTS = {"rollouts": torch.tensor([3.0, 4.0]), "construct": torch.tensor([0.0, -2.0])}
 
 
-class Engine:
-    """A model of two parameters, with noise as dropout has it; the step of a batch is verl's own."""
+class Engine(FSDPEngine):
+    """verl's engine with a model of two parameters, and noise as dropout has it in place of its forward pass."""
 
-    def __init__(self):
-        self.weights = torch.nn.Parameter(torch.zeros(2))
-        self.optimizer = torch.optim.AdamW([self.weights], lr=0.1)
+    def __init__(self, sharded):
+        self.module = torch.nn.Linear(2, 1, bias=False)
+        torch.nn.init.zeros_(self.module.weight)
+        if sharded:
+            fully_shard(self.module, mesh=init_device_mesh("cpu", (1,)))
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.1)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1.0)
+        self.optimizer_config, self._qat_enabled = SimpleNamespace(clip_grad=1.0), False
         self.passes, self.drawn = [], []
-        self.train_batch = functools.partial(BaseEngine.train_batch, self)
 
     def get_data_parallel_group(self):
         return None
@@ -32,25 +37,25 @@ class Engine:
     def is_mp_src_rank_with_outputs(self):
         return True
 
-    def optimizer_zero_grad(self):
-        self.optimizer.zero_grad()
-
     def forward_backward_batch(self, data, loss_function, forward_only):
         part = tu.get_non_tensor_data(data, key=PART_FIELD, default=None)
         self.passes.append((part, tu.get(data, "update_lr_scheduler")))
         self.drawn.append(torch.rand(1).item())
         gradient = GRADIENTS[part] if part else sum(GRADIENTS.values())
-        (self.weights * gradient).sum().backward()
+        self.module(gradient).sum().backward()
         return {"metrics": {}}
-
-    def optimizer_step(self):
-        norm = torch.nn.utils.clip_grad_norm_([self.weights], 1.0)
-        self.optimizer.step()
-        return norm
 
 
 @pytest.fixture
-def worker(monkeypatch):
+def one_process(tmp_path):
+    """A process group of this process alone."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def worker(monkeypatch, one_process):
     def train_batch(self, data):
         metrics = self.engine.train_batch(data, loss_function=None)["metrics"]
         output = TensorDict({}, batch_size=[])
@@ -58,12 +63,10 @@ def worker(monkeypatch):
         return output
 
     monkeypatch.setattr(TrainingWorker, "train_batch", train_batch)
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *args, **kwargs: None)
-    monkeypatch.setattr("tapo.trainer.actor.get_device_id", lambda: "cpu")
-    monkeypatch.setattr("tapo.trainer.actor.get_device_name", lambda: "cpu")
-    worker = object.__new__(TapoTrainingWorker)
-    worker.engine = Engine()
-    return worker
+    for name in ("tapo.trainer.actor.get_device_id", "tapo.trainer.actor.get_device_name"):
+        monkeypatch.setattr(name, lambda: "cpu")
+    monkeypatch.setattr("verl.utils.fsdp_utils.get_device_id", lambda: "cpu")
+    return object.__new__(TapoTrainingWorker)
 
 
 def mini_batch(**fields):
@@ -78,17 +81,23 @@ def trained(worker, **fields):
     torch.manual_seed(0)
     for _ in range(3):
         output = worker.train_batch(mini_batch(**fields))
-    state = worker.engine.optimizer.state[worker.engine.weights]
-    return tu.get(output, "metrics"), worker.engine.weights.detach(), state
+    weights = worker.engine.module.weight
+    state = {"weights": weights, **worker.engine.optimizer.state[weights]}
+    return tu.get(output, "metrics"), {name: whole(value.detach()) for name, value in state.items()}
 
 
-def test_the_norms_are_those_of_each_loss_and_the_update_is_the_same(worker):
-    plain, weights, state = trained(worker)
-    assert plain == {"grad_norm": pytest.approx(13**0.5)}
-    drawn, worker.engine = worker.engine.drawn, Engine()
-    metrics, measured, measured_state = trained(worker, **{GRAD_NORMS_FIELD: True})
+def whole(tensor):
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["plain", "fsdp2"])
+def test_the_norms_are_those_of_each_loss_and_the_update_is_the_same(worker, sharded):
+    worker.engine = Engine(sharded)
+    plain, state = trained(worker)
+    assert plain == {"grad_norm": pytest.approx(13**0.5)} and state["weights"].abs().max() > 0.1
+    drawn, worker.engine = worker.engine.drawn, Engine(sharded)
+    metrics, measured_state = trained(worker, **{GRAD_NORMS_FIELD: True})
     assert metrics == plain | {"tapo/grad_norm/rollouts": 5.0, "tapo/grad_norm/construct": 2.0}
-    assert torch.equal(measured, weights)
     assert all(torch.equal(measured_state[name], state[name]) for name in state)
     assert worker.engine.passes == [("rollouts", False), ("construct", False), (None, True)] * 3
     assert worker.engine.drawn[2::3] == drawn
