@@ -3,7 +3,8 @@
 REF_SUFFIX = "_ref"
 
 REF_TAG = "tapo_ref"
-"""Tag of every constructed row: the key of the rollout it grew from and its prefix length in tokens."""
+"""Tag of every constructed row: the key of the rollout it grew from, and its prefix's and its recognised reflection's
+lengths in tokens."""
 REPORT_TAG = "tapo_report"
 """Tag of one rollout of each group: what became of the group's constructions."""
 
@@ -11,6 +12,11 @@ REPORT_TAG = "tapo_report"
 def ref_group(uid: str) -> str:
     """The group id of the trajectories constructed for query `uid`; it begins with `uid` and an underscore."""
     return uid + REF_SUFFIX
+
+
+def query_group(uid: str) -> str:
+    """The query that a group is of, whichever of the two it is: the inverse of `ref_group`."""
+    return uid.removesuffix(REF_SUFFIX)
 
 
 def is_ref_group(uid: str) -> bool:

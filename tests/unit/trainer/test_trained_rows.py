@@ -51,7 +51,7 @@ def ref_rows(store, kept=None):
     rows = {}
     for i, (key, response) in enumerate(store.refs.items()):
         weights = torch.tensor([i / 10] * kept + [float(i)] * (len(response) - kept))
-        rows[key] = RefRow("u_ref", "u_0_0", kept, 1.0, float(i), weights, -weights, weights)
+        rows[key] = RefRow("u_ref", "u_0_0", kept, 0, 1.0, float(i), weights, -weights, weights)
     return rows
 
 
@@ -149,7 +149,7 @@ def test_a_table_is_logged_every_so_many_steps_and_nothing_is_read_when_off(monk
     monkeypatch.setattr(trainers, "log_rows", lambda trackers, rows, step: seen.append((step, rows)))
     for step in range(1, 7):
         trainer.global_steps = step
-        batch = KVBatchMeta(partition_id="train", keys=["u_0_0"], tags=[{}])
+        batch = KVBatchMeta(partition_id="train", keys=["u_0_0"], tags=[{"response_len": 1}])
         trainer._compute_metrics(batch, {}, {}, step, 0)
     assert seen == [(step, [(step, 2)]) for step in logged]
 
