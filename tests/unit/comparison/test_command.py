@@ -151,6 +151,19 @@ def test_a_failed_run_shows_its_logs_end_and_the_others_go_on(tmp_path):
     assert "one seed, so that intervals are over problems alone" in console.file.getvalue()
 
 
+def test_metrics_that_cannot_be_shown_do_not_end_a_run(tmp_path):
+    script = (
+        "import os, pathlib, sys, time; out = pathlib.Path(sys.argv[1]); "
+        "pathlib.Path(os.environ['VERL_FILE_LOGGER_PATH']).write_text('{\"of\": \"another kind\"}\\n'); "
+        "time.sleep(0.3); (out / 'validation').mkdir(); "
+        '(out / \'validation\' / \'0.jsonl\').write_text(\'{"input": "a", "output": "b", "score": 1}\\n\')'
+    )
+    path = write_plan(tmp_path, runs={"plain": {"command": ["python", "-c", script, "{out}"]}}, seeds=[1])
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 1: needs an integer step and data"):
+        carry_out(path)
+    assert (tmp_path / "out" / "plain" / "seed-1" / "log.stage.json").exists()
+
+
 def test_a_run_that_leaves_no_dump_has_failed(tmp_path):
     runs = {"plain": {"command": "python -c pass"}}
     with pytest.raises(ComparisonIncomplete, match="it ended with 0 and left no dump"):
@@ -252,4 +265,6 @@ def test_one_comparison_at_a_time_in_a_folder(tmp_path):
         other.stdout.readline()
         with pytest.raises(ValueError, match="another `tapo compare` is at work there"):
             carry_out(path)
+        with pytest.raises(ComparisonIncomplete):  # what is complete so far can be looked at
+            carry_out(path, report_only=True)
         other.stdin.close()
