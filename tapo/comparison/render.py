@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tapo.comparison.report import ACCURACY, Beside, ComparisonReport, RunFigures, Section, tokens
+from tapo.comparison.figures import ACCURACY, Beside, RunFigures, Section, tokens
+from tapo.comparison.report import ComparisonReport
 from tapo.comparison.seeds import OverSeeds
 from tapo.evaluation.folders import PLAIN
 from tapo.evaluation.plots import draw_line, new_figure, save
