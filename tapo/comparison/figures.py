@@ -53,6 +53,8 @@ class RunFigures:
     """The validation that is compared: the plan's step where there is one, else the last before it, else the first."""
     figures: dict[str, OverSeeds]
     """At that step."""
+    length_unit: str
+    """Of response lengths."""
     counts: dict[str, dict[str, int]]
     """Responses at that step by reflection and correctness, all seeds together."""
     accuracies: dict[int, OverSeeds]
@@ -127,6 +129,7 @@ class _Maker:
             tuple(sorted(outcomes)),
             step,
             estimates_over_seeds(at_step, _shared_figures(at_step.values()), self.resampling),
+            " or ".join(sorted({one.length_unit for one in outcomes.values()})),
             _counts(at_step.values()),
             {at: self._accuracy(self._at_step(name, at)) for at in steps},
             {at: {seed: one.costs[at] for seed, one in sorted(outcomes.items())} for at in steps},

@@ -81,6 +81,10 @@ def test_two_runs_of_three_seeds_become_a_table_of_known_figures(tmp_path):
     assert difference["estimate"]["low"] > 0
     assert plain["figures"]["needless_reflection"]["estimate"]["value"] == pytest.approx(4 / 96)
     assert sum(sum(kind.values()) for kind in plain["counts"].values()) == 3 * 96
+    assert (
+        plain["length_unit"] == "characters"
+        and "plain/seed-1/validation/0.jsonl" in report_of(tmp_path)["manifest"]["dumps"]
+    )
     assert "Beyond noise ahead of plain, at equal steps and at equal tokens: better." in text
     written = (tmp_path / "out" / "report" / "report.md").read_text()
     statement = "The better one learns faster than the plain one."
