@@ -1,12 +1,13 @@
 """`tapo compare`: state the plan, carry it out, report."""
 
+import contextlib
 import datetime
 import fcntl
 import json
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 
@@ -43,14 +44,18 @@ def compare(options: CompareCommand, console: Console) -> None:
     for job in jobs:
         job.check_folder()
     stated.out.mkdir(parents=True, exist_ok=True)
-    with lock(stated.out):
+    if options.report_only:  # also while another process carries it out
         state(stated, jobs)
-        conducted = Conducted() if options.report_only else _conduct(stated, jobs, console)
-        with console.status("reading") as status:
-            report = build_comparison(stated, jobs, conducted.failed, statements(stated.out), status.update)
-        print_comparison(report, console)
-        for file in write_comparison(report, stated.out / "report"):
-            say(str(file), console)
+        conducted = Conducted()
+    else:
+        with lock(stated.out):
+            state(stated, jobs)
+            conducted = _conduct(stated, jobs, console)
+    with console.status("reading") as status:
+        report = build_comparison(stated, jobs, conducted.failed, statements(stated.out), status.update)
+    print_comparison(report, console)
+    for file in write_comparison(report, stated.out / "report"):
+        say(str(file), console)
     if report.missing:
         told = "; ".join(f"{name}: {why}" for name, why in report.missing.items())
         raise ComparisonIncomplete(f"{len(report.missing)} of {len(jobs)} runs are not complete: {told}")
@@ -93,27 +98,17 @@ def statements(out: Path) -> list[dict]:
     return [entry for _, entry in read_json_lines(record)] if record.exists() else []
 
 
-class lock:
-    """Around everything that is written: one comparison at a time in a folder.
+@contextlib.contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Around the runs: they are carried out by one process at a time.
 
     Raises:
-        ValueError: another process carries it out.
+        ValueError: another process carries them out.
     """
-
-    def __init__(self, out: Path):
-        self._path = out / ".lock"
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
+    with (out / ".lock").open("w") as file:
         try:
             # The kind that the runs do not inherit.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
-                f"{self._path.parent}: another `tapo compare` is at work there, needs one at a time"
-            ) from error
-
-    def __exit__(self, *error: object) -> None:
-        assert self._file
-        self._file.close()
+            raise ValueError(f"{out}: another `tapo compare` is at work there, needs one at a time") from error
+        yield

@@ -118,8 +118,11 @@ class _Conductor:
         ended, name = running.ended(), running.job.name
         if told := running.watch.doing():
             self.board.note(name, told)
-        for step, status in running.watch.steps():
-            self.board.show(name, step, status)
+        try:
+            for step, status in running.watch.steps():
+                self.board.show(name, step, status)
+        except (ValueError, KeyError) as error:  # the run may be well; its report will say what cannot be read
+            self.board.note(name, f"its metrics cannot be shown: {error}")
         if ended:
             self._collect(running)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tapo.comparison.conduct import earlier_metrics
 from tapo.evaluation.folders import METRICS
+from tapo.evaluation.training_logs import TRAINING_STEP
 from tapo.files.json_lines import read_json_lines
 
 GENERATED, TRAINED = "tapo/tokens/generated", "tapo/tokens/trained"
@@ -47,11 +48,23 @@ class Costs:
         self.notes: list[str] = []
         steps = metrics_by_step(folder)
         self._steps = {step: cost_of(metrics, rollouts) for step, metrics in sorted(steps.items())}
+        self._fill_gaps({step for step, metrics in steps.items() if TRAINING_STEP in metrics})
         self._sft = {step: metrics for step, metrics in sorted(steps.items()) if SFT_TRAINED in metrics}
         discarded = sum(_discarded(metrics) for metrics in steps.values())
         if discarded and rollouts is None:
             told = "groups were generated and discarded whose tokens are not counted: name `rollouts` in the plan"
             self.notes.append(f"{discarded:.0f} {told}")
+
+    def _fill_gaps(self, trained: set[int]) -> None:
+        """A run that is killed between its checkpoint and its log goes on behind a step that nothing is known of."""
+        gaps = sorted(set(range(1, max(trained, default=0))) - trained)
+        if not gaps:
+            return
+        spent = total(self._steps[step] for step in trained)
+        mean = Cost(*(part / len(trained) for part in spent))
+        self._steps |= dict.fromkeys(gaps, mean)
+        told = ", ".join(map(str, gaps))
+        self.notes.append(f"killed before step {told} was logged, which counts as much as the others do in the mean")
 
     def by(self, step: int) -> Cost:
         """The sum over steps up to this one."""

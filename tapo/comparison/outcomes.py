@@ -25,8 +25,10 @@ class Outcome:
     costs: dict[int, Cost]
     """By step of a validation: what had been spent, by the runs that it needs too."""
     dumps: dict[str, str]
-    """{file: sha256}."""
+    """{file in the comparison's folder: sha256}."""
     notes: tuple[str, ...]
+    length_unit: str = "characters"
+    """Of response lengths."""
 
     def at_tokens(self, benchmark: str, budget: float, steps: Sequence[int]) -> Ratios | None:
         """The figures where so many tokens had been generated, between two validations on the line from one to the
@@ -73,11 +75,12 @@ def _outcome(
     job: Job, jobs: dict[str, Job], costs: dict[str, Costs], detector: Detector, progress: Callable[[str], Any]
 ) -> Outcome:
     validations: dict[str, dict[int, Ratios]] = {}
-    dumps, notes = {}, list(costs[job.name].notes)
+    dumps, notes, units = {}, list(costs[job.name].notes), set[str]()
     for benchmark, step, path in _files(job):
         progress(f"reading {path}")
         dump = read_dump(path, detector)
-        dumps[str(path)] = dump.sha256
+        dumps[f"{job.name}/{path.relative_to(job.folder.resolve())}"] = dump.sha256
+        units.add(dump.fields["length unit"])
         notes += dump.notes
         for source, samples in dump.benchmarks.items():
             name = benchmark if len(dump.benchmarks) == 1 else f"{benchmark}:{source}"
@@ -86,7 +89,7 @@ def _outcome(
             notes += told
     steps = sorted({step for by_step in validations.values() for step in by_step})
     spent = {step: _spent(job, step, jobs, costs) for step in steps}
-    return Outcome(job, validations, spent, dumps, tuple(dict.fromkeys(notes)))
+    return Outcome(job, validations, spent, dumps, tuple(dict.fromkeys(notes)), " or ".join(sorted(units)))
 
 
 def _files(job: Job) -> Iterator[tuple[str, int, Path]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tapo.comparison.report import ACCURACY, Beside, ComparisonReport, RunFigures, Section, tokens
+from tapo.comparison.figures import ACCURACY, Beside, RunFigures, Section, tokens
+from tapo.comparison.report import ComparisonReport
 from tapo.comparison.seeds import OverSeeds
 from tapo.evaluation.folders import PLAIN
 from tapo.evaluation.plots import draw_line, new_figure, save
@@ -141,7 +142,7 @@ def _tables(section: Section) -> Iterator[Table]:
         rows = [[tokens(budget), *(_at_budget(run, budget) for run in runs)] for budget in budgets]
         yield f"{where}Mean accuracy over generated tokens", ["tokens generated", *names], rows
     figures = dict.fromkeys(name for run in runs for name in run.figures)
-    rows = [[label(name), *(_shown(run.figures.get(name), name) for run in runs)] for name in figures]
+    rows = [[label(name), *(_figure(run, name) for run in runs)] for name in figures]
     header = ["figure", *(f"{run.name}, step {run.step}" for run in runs)]
     yield f"{where}Figures, all seeds together", header, rows
     rows = [
@@ -153,6 +154,11 @@ def _tables(section: Section) -> Iterator[Table]:
     seeds = sorted({seed for run in runs for seed in run.seeds})
     rows = [[run.name, *(_of_seed(run.figures[ACCURACY], seed) for seed in seeds)] for run in runs]
     yield f"{where}Mean accuracy of each seed, %", ["run", *(f"seed {seed}" for seed in seeds)], rows
+
+
+def _figure(run: RunFigures, name: str) -> str:
+    shown = _shown(run.figures.get(name), name)
+    return f"{shown} {run.length_unit}" if name == "length" else shown
 
 
 def _at_budget(run: RunFigures, budget: float) -> str:

@@ -1,12 +1,12 @@
 """What an evaluation takes: a model that the rollout engine can load, and benchmarks in verl's format."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tapo.files.fingerprint import fingerprint_of_file
+from tapo.files.model_folder import half_written, is_complete_model
 from tapo.options import ConfigError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -56,23 +56,12 @@ def resolve_checkpoint(given: str, merged: Path) -> Checkpoint:
         return Checkpoint(str(actor / "huggingface"), step)
     backend = "fsdp" if (actor / "fsdp_config.json").exists() else None
     backend = "megatron" if (actor / "model" / "huggingface").is_dir() else backend
+    if backend is None and (told := half_written(given)):
+        raise ConfigError("MODEL", given, told)
     if backend is None:
         raise ValueError(f"MODEL = {given!r} holds neither a complete model nor shards to merge; needs {_ALLOWED}")
     arguments = ("merge", "--backend", backend, "--local_dir", str(actor), "--target_dir", str(merged))
     return Checkpoint(str(merged), step, arguments)
-
-
-def is_complete_model(folder: Path) -> bool:
-    """Whether a folder holds a config and every weight file that it names."""
-    if not (folder / "config.json").is_file():
-        return False
-    if any((folder / name).is_file() for name in ("model.safetensors", "pytorch_model.bin")):
-        return True
-    for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
-        if (folder / name).is_file():
-            shards = set(json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"].values())
-            return all((folder / shard).is_file() for shard in shards)
-    return False
 
 
 def _step_of(path: Path) -> int | None:

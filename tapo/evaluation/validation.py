@@ -12,9 +12,10 @@ from rich.console import Console
 
 from tapo.core.phrases import load_detector
 from tapo.evaluation.folders import MANIFEST, METRICS, SCHEMA, write_manifest
-from tapo.evaluation.inputs import Benchmark, Checkpoint, is_complete_model, read_benchmarks, resolve_checkpoint
+from tapo.evaluation.inputs import Benchmark, Checkpoint, read_benchmarks, resolve_checkpoint
 from tapo.evaluation.options import RunOptions
 from tapo.files.fingerprint import fingerprint_of_model
+from tapo.files.model_folder import is_complete_model
 from tapo.options import ConfigError
 from tapo.terminal import say
 from tapo.training_progress import run_showing_progress

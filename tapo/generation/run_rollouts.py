@@ -16,11 +16,13 @@ from tapo.data.queries import QueryFiles, some
 from tapo.data.query import Query
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import fingerprint_of_model
+from tapo.files.model_folder import half_written
 from tapo.generation.engine import Engine, Sampling, derived_seed
 from tapo.generation.first_look import QUERIES, FirstLook, ResponseCounts, say_what_is_wrong
 from tapo.generation.options import RolloutOptions
 from tapo.generation.scoring import Judgement, Scorer
 from tapo.generation.stream import fill_store
+from tapo.options import ConfigError
 from tapo.terminal import Progress, say
 
 SHOWN = 60
@@ -104,6 +106,8 @@ def run_rollouts(options: RolloutOptions, console: Console) -> None:
     if len(done) >= total:
         say(f"{options.out} holds rollouts of all {total} queries", console)
         return
+    if not options.server and (told := half_written(options.model)):
+        raise ConfigError("--model", options.model, told)
     task = RolloutTask(options, data, scorer, load_tokenizer(options.model))
     if next(task.left(done, RolloutReport()), None) is None:
         say(f"{options.out} holds rollouts of all queries that can be sampled, {len(done)} of {total}", console)

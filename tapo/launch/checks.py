@@ -6,6 +6,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from tapo.config import ConfigError, TapoConfig, read_tapo_config
+from tapo.files.model_folder import half_written
 from tapo.launch.contract import assert_registered, check_contract
 
 TRAINER_MODES = {"tapo_sync": "sync", "tapo_colocate_async": "colocate_async", "tapo_separate_async": "separate_async"}
@@ -41,6 +42,7 @@ def check_run(config: DictConfig) -> TapoConfig:
     _require(known, config, "trainer.v1.trainer_mode", modes)
     constructs = _constructs(get(config, _MANAGER_KEY))
     _require(constructs, config, _MANAGER_KEY, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
+    _check_model(config)
     if tapo.enable:
         _check_group(config, tapo)
         for key, reason in _REFUSED.items():
@@ -49,6 +51,14 @@ def check_run(config: DictConfig) -> TapoConfig:
         colocated = get(config, reward_model) and not get(config, "reward.reward_model.enable_resource_pool")
         _require(not colocated, config, reward_model, _COLOCATED_REWARD_MODEL)
     return tapo
+
+
+def _check_model(config: DictConfig) -> None:
+    """A folder with a config and without its weights would be found out minutes later, by a worker."""
+    key = "actor_rollout_ref.model.path"
+    elsewhere = get(config, "actor_rollout_ref.actor.megatron.use_dist_checkpointing")
+    if not elsewhere and (told := half_written(str(get(config, key)))):
+        raise ConfigError(key, get(config, key), told)
 
 
 def _check_group(config: DictConfig, tapo: TapoConfig) -> None:

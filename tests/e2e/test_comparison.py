@@ -11,7 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.e2e.harness import ENVIRONMENT, ROOT, options, tapo_options
+from tests.e2e.harness import ENVIRONMENT, PROMPTS, ROLLOUTS, ROOT, options, tapo_options
 
 STEPS = 2
 
@@ -81,14 +81,19 @@ def test_two_runs_at_once_are_killed_and_gone_on_with(tmp_path, data):
     for name in ("grpo", "tapo"):
         run = section["runs"][name]
         assert {"0", "2"} <= run["accuracies"].keys() and run["step"] == STEPS
-        spent = [run["costs"][step]["1"] for step in ("0", "1", "2")]
-        assert spent[0]["generated"] == 0 < spent[1]["generated"] < spent[2]["generated"]
-        assert spent[1]["seconds"] < spent[2]["seconds"]
-    metrics = [
-        json.loads(line)["data"]
-        for file in sorted((out / "tapo" / "seed-1").glob("metrics*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
-    rollouts = [json.loads(line) for line in (out / "tapo" / "seed-1" / "rollouts" / "2.jsonl").open()]
-    assert rollouts and metrics
+        spent = [run["costs"][step]["1"]["generated"] for step in ("0", "1", "2")]
+        assert spent[0] == 0 < spent[1]
+        assert spent[2] - spent[1] == pytest.approx(generated(out / name / "seed-1", 2), rel=1e-5)
     assert section["runs"]["tapo"]["at_equal_steps"]["at"] == "step 2"
+
+
+def generated(folder, step):
+    """Tokens of one step: those of all rollouts, and of the answers of constructions."""
+    (data,) = (
+        record["data"]
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+        if (record := json.loads(line))["step"] == step
+    )
+    rollouts = (folder / "rollouts" / f"{step}.jsonl").read_text().splitlines()
+    assert len(rollouts) >= PROMPTS * ROLLOUTS
+    return PROMPTS * ROLLOUTS * data["response_length/mean"] + data.get("tapo/tokens/construct_generated", 0)

@@ -81,6 +81,10 @@ def test_two_runs_of_three_seeds_become_a_table_of_known_figures(tmp_path):
     assert difference["estimate"]["low"] > 0
     assert plain["figures"]["needless_reflection"]["estimate"]["value"] == pytest.approx(4 / 96)
     assert sum(sum(kind.values()) for kind in plain["counts"].values()) == 3 * 96
+    assert (
+        plain["length_unit"] == "characters"
+        and "plain/seed-1/validation/0.jsonl" in report_of(tmp_path)["manifest"]["dumps"]
+    )
     assert "Beyond noise ahead of plain, at equal steps and at equal tokens: better." in text
     written = (tmp_path / "out" / "report" / "report.md").read_text()
     statement = "The better one learns faster than the plain one."
@@ -149,6 +153,19 @@ def test_a_failed_run_shows_its_logs_end_and_the_others_go_on(tmp_path):
         compare(CompareCommand(plan=path), console)
     assert "the reason why it is broken" in console.file.getvalue()
     assert "one seed, so that intervals are over problems alone" in console.file.getvalue()
+
+
+def test_metrics_that_cannot_be_shown_do_not_end_a_run(tmp_path):
+    script = (
+        "import os, pathlib, sys, time; out = pathlib.Path(sys.argv[1]); "
+        "pathlib.Path(os.environ['VERL_FILE_LOGGER_PATH']).write_text('{\"of\": \"another kind\"}\\n'); "
+        "time.sleep(0.3); (out / 'validation').mkdir(); "
+        '(out / \'validation\' / \'0.jsonl\').write_text(\'{"input": "a", "output": "b", "score": 1}\\n\')'
+    )
+    path = write_plan(tmp_path, runs={"plain": {"command": ["python", "-c", script, "{out}"]}}, seeds=[1])
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 1: needs an integer step and data"):
+        carry_out(path)
+    assert (tmp_path / "out" / "plain" / "seed-1" / "log.stage.json").exists()
 
 
 def test_a_run_that_leaves_no_dump_has_failed(tmp_path):
@@ -252,4 +269,6 @@ def test_one_comparison_at_a_time_in_a_folder(tmp_path):
         other.stdout.readline()
         with pytest.raises(ValueError, match="another `tapo compare` is at work there"):
             carry_out(path)
+        with pytest.raises(ComparisonIncomplete):  # what is complete so far can be looked at
+            carry_out(path, report_only=True)
         other.stdin.close()

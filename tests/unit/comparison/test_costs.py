@@ -63,6 +63,15 @@ def test_an_sft_on_a_runs_data_has_generated_what_that_run_had_and_trained_its_o
     assert costs.by(4).generated == pytest.approx(4 * 60 * 54.0666 + 1000, rel=1e-4)
 
 
+def test_a_step_that_was_trained_and_not_logged_counts_as_the_mean_of_the_others_and_it_is_said(tmp_path):
+    steps = [{"training/global_step": step, "tapo/tokens/generated": spent} for step, spent in ((1, 4.0), (3, 8.0))]
+    write(tmp_path, "metrics.1.jsonl", (0, {"val": 1.0}), (1, steps[0]))
+    write(tmp_path, "metrics.jsonl", (2, {"val": 1.0}), (3, steps[1]))  # goes on from step 2
+    costs = Costs(tmp_path, None)
+    assert [costs.by(step).generated for step in (0, 1, 2, 3)] == [0, 4, 10, 18]
+    assert costs.notes == ["killed before step 2 was logged, which counts as much as the others do in the mean"]
+
+
 def test_a_half_written_line_is_left_out_and_no_metrics_cost_nothing(tmp_path):
     assert Costs(tmp_path, None).by(9) == Cost(0, 0, 0)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "data": {"tapo/tokens/generated": 5}}\n{"step": 2, "da')

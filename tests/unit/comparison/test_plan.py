@@ -1,8 +1,12 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from tapo.comparison.jobs import jobs_of
 from tapo.comparison.plan import read_plan
 
+ROOT = Path(__file__).parents[3]
 PLAN = """
 statement: One against the other.
 out: {out}
@@ -134,3 +138,18 @@ def test_what_a_run_was_started_from_covers_inputs_and_what_it_needs_but_not_whe
     assert changed["sft/seed-1"].specification != after["sft/seed-1"].specification
     with pytest.raises(ValueError, match="inputs = 'none' cannot work: needs a file that can be read"):
         jobs(write(tmp_path, more="inputs: [none]\n"))
+
+
+def test_the_plan_in_the_documentation_can_be_carried_out(tmp_path):
+    (text,) = re.findall(r"```yaml\n(statement: .*?)```", (ROOT / "docs" / "evaluation.md").read_text(), re.DOTALL)
+    (tmp_path / "plan.yaml").write_text(text)
+    (tmp_path / "rl.yaml").write_text("")
+    found = jobs(tmp_path / "plan.yaml")
+    assert len(found) == 3 * (3 + 2)
+    assert found["rare/sft/seed-3"].environment["OUT"].endswith("outputs/compare/rare/sft/seed-3")
+    assert "trainer.total_training_steps=40" in found["frequent/grpo/seed-1"].command
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/compare*.yaml")), ids=lambda path: path.parent.name)
+def test_shipped_plans_can_be_carried_out(path):
+    assert jobs(path)

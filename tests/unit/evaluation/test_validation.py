@@ -25,6 +25,7 @@ from tapo.evaluation.validation import (
     run_evaluation,
 )
 from tapo.files.fingerprint import fingerprint_of_model
+from tests.stand_ins.weights import NO_TENSORS
 
 FAKE_PYTHON = """#!{python}
 import json, os, pathlib, sys
@@ -37,7 +38,7 @@ if "--target_dir" in sys.argv:
     target = pathlib.Path(sys.argv[sys.argv.index("--target_dir") + 1])
     target.mkdir(parents=True)
     (target / "config.json").write_text("{{}}")
-    (target / "model.safetensors").write_text("1234")
+    (target / "model.safetensors").write_bytes(int.to_bytes(2, 8, "little") + b"{{}}")
 else:
     folder = pathlib.Path(options["trainer.validation_data_dir"])
     folder.mkdir()
@@ -55,7 +56,7 @@ def model(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_text("12345")
+    (folder / "model.safetensors").write_bytes(NO_TENSORS)
     return folder
 
 
@@ -154,7 +155,7 @@ def test_shards_are_merged_by_verls_merger_and_complete_models_are_not(tmp_path,
     merged = tmp_path / "out" / "model"
     assert read_manifest(plan.out)["model"]["fingerprint"] == fingerprint_of_model(merged)
     assert plan.merge_command() == []
-    (actor / "huggingface" / "model.safetensors").write_text("1")
+    (actor / "huggingface" / "model.safetensors").write_bytes(NO_TENSORS)
     assert resolve_checkpoint(str(actor), tmp_path).merge == ()
     assert resolve_checkpoint(str(model), tmp_path).merge == ()
 
@@ -163,11 +164,16 @@ def test_an_index_counts_as_complete_only_with_all_its_shards(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     index = {"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    (tmp_path / "1.safetensors").write_text("")
+    (tmp_path / "1.safetensors").write_bytes(NO_TENSORS)
+    with pytest.raises(ValueError, match=r"MODEL = .* a half-written model lies there: it lacks 2\.safetensors\. What"):
+        resolve_checkpoint(str(tmp_path), tmp_path / "merged")
+    (tmp_path / "2.safetensors").write_bytes(NO_TENSORS)
+    assert resolve_checkpoint(str(tmp_path), tmp_path / "merged").model == str(tmp_path)
+
+
+def test_a_folder_without_anything_of_a_model_is_told_what_would_do(tmp_path):
     with pytest.raises(ValueError, match=r"MODEL = .* holds neither a complete model nor shards"):
         resolve_checkpoint(str(tmp_path), tmp_path / "merged")
-    (tmp_path / "2.safetensors").write_text("")
-    assert resolve_checkpoint(str(tmp_path), tmp_path / "merged").model == str(tmp_path)
 
 
 def test_hub_names_pass_and_missing_folders_do_not(tmp_path):
@@ -228,7 +234,7 @@ def test_overrides_of_the_protocol_are_refused_and_of_the_reward_taken(tmp_path,
 def test_manifests_tell_checkpoints_of_one_shape_apart(tmp_path, model):
     before = plan_of(tmp_path, model).manifest()
     assert plan_of(tmp_path, model).manifest() == before
-    (model / "model.safetensors").write_text("54321")
+    (model / "model.safetensors").write_bytes(NO_TENSORS + b"0")
     after = plan_of(tmp_path, model).manifest()
     assert [key for key in before if before[key] != after[key]] == ["model"]
 

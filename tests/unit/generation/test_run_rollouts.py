@@ -103,6 +103,14 @@ def test_the_command_goes_on_where_it_stopped_and_refuses_to_mix(tokenizer, data
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
+def test_a_half_written_model_is_named_before_anything_is_loaded(data, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    line = ["rollout", str(data), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "store")]
+    refused = CliRunner().invoke(app, line)
+    assert str(refused.exception).startswith(f"--model = '{tmp_path / 'model'}' cannot work: a half-written model")
+
+
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [

@@ -11,6 +11,7 @@ from tapo import run
 from tapo.config import ConfigError
 from tapo.launch.checks import TRAINER_MODES, CheckBeforeRay, check_run
 from tests.stand_ins.trainer import composed
+from tests.stand_ins.weights import NO_TENSORS
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,18 @@ from tests.stand_ins.trainer import composed
 def test_runs_that_cannot_work_are_refused_with_key_value_and_reason(overrides, message):
     with pytest.raises(ConfigError, match=message):
         check_run(composed("+tapo=default", *overrides))
+
+
+def test_a_half_written_model_is_named_unless_weights_lie_elsewhere(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    path = f"actor_rollout_ref.model.path={tmp_path}"
+    with pytest.raises(ConfigError, match=r"model\.path = .* a half-written model lies there: it lacks weights"):
+        check_run(composed("+tapo=default", path))
+    (tmp_path / "model.safetensors").write_bytes(NO_TENSORS)
+    check_run(composed("+tapo=default", path))
+    (tmp_path / "model.safetensors").unlink()
+    elsewhere = "actor_rollout_ref.actor.megatron.use_dist_checkpointing=true"
+    check_run(composed("+tapo=default", path, elsewhere, config="ppo_megatron_trainer"))
 
 
 ESTIMATORS = sorted({estimator.value for estimator in AdvantageEstimator} - {"gae"})
