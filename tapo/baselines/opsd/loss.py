@@ -87,8 +87,7 @@ class OpsdLoss:
     def _divergence(self, logits_TV: torch.Tensor, data: TensorDict) -> torch.Tensor:
         settings = self._settings(data)
         log_probs_TK, ids_TK = data[LOG_PROBS_FIELD].values(), data[IDS_FIELD].values()
-        options = {"direction": settings.direction, "clip": settings.clip}
-        return token_divergence(logits_TV, log_probs_TK, ids_TK, **options)
+        return token_divergence(logits_TV, log_probs_TK, ids_TK, direction=settings.direction, clip=settings.clip)
 
     def _settings(self, data: TensorDict) -> DivergenceLoss:
         settings: DivergenceLoss = tu.get_non_tensor_data(data, key=LOSS_FIELD, default=None)

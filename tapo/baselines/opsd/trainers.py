@@ -28,7 +28,7 @@ from tapo.core.tokens import response_text, turn_end_ids
 from tapo.launch.cluster import check_cluster
 from tapo.launch.contract import check_contract
 from tapo.options import ConfigError
-from tapo.trainer.batch import is_padding
+from tapo.trainer.batch import is_padding, select
 from tapo.trainer.trainers import ACTOR_ROLES, chosen_by_group
 from tapo.transfer import KVBatchMeta
 
@@ -72,6 +72,8 @@ class OpsdTrainer:
         transfer.write_fields(batch.keys, batch.partition_id, list_of_dict_to_tensordict(rows))
         if self.opsd.direction and self._taught:
             self._write_divergence_fields(batch, data["response_mask"].unbind())
+            # verl's batch names the fields that it knows of, and the update would be given no others.
+            batch = select(batch, list(range(len(batch))))
         return batch
 
     def _clipped(self: Any, ratio_T: torch.Tensor) -> torch.Tensor:
