@@ -4,44 +4,77 @@
 #   bash run_scripts/quickstart.sh                   # TAPO
 #   ALGORITHM=grpo bash run_scripts/quickstart.sh    # then the baseline: same cold start, data, seed and step count
 #
+#   EXAMPLE     a task of examples/, or the folder of your own: see docs/your_own_task.md   (default: arithmetic)
 #   ALGORITHM   "tapo", "grpo" or both         (default: tapo)
-#   STEPS       RL steps                       (default: 20)
+#   STEPS       RL steps                       (default: the example's)
 #   SEED        of data, cold start and RL     (default: 1)
-#   OUTPUT      folder of everything written   (default: outputs/quickstart)
+#   OUTPUT      folder of everything written   (default: outputs/quickstart, or outputs/quickstart-EXAMPLE for another)
 #
 # The cold start's stages are skipped when their output is there and complete, and go on where they were killed.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ALGORITHM="${ALGORITHM:-tapo}"
-STEPS="${STEPS:-20}"
+DEFAULT_EXAMPLE=arithmetic
+EXAMPLE="${EXAMPLE:-$DEFAULT_EXAMPLE}"
 SEED="${SEED:-1}"
-OUTPUT="$(mkdir -p "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && cd "${OUTPUT:-$TAPO_ROOT/outputs/quickstart}" && pwd)"
-EXAMPLE="$TAPO_ROOT/examples/arithmetic"
-BASE="$EXAMPLE/base_model"
+COMMON="$TAPO_ROOT/examples/common"
+
+TASK="$EXAMPLE"
+if [[ "$EXAMPLE" != */* ]]; then TASK="$TAPO_ROOT/examples/$EXAMPLE"; fi
+if [[ ! -f "$TASK/quickstart.sh" ]]; then
+  shipped="$(cd "$TAPO_ROOT/examples" && echo */quickstart.sh | sed 's|/quickstart.sh||g')"
+  echo "EXAMPLE=$EXAMPLE: $TASK/quickstart.sh is missing; there are $shipped, or the folder of a task, with a / in it" >&2
+  exit 1
+fi
+TASK="$(cd "$TASK" && pwd)"
+rl_steps="" sft_steps="" max_prompt_tokens="" max_response_tokens="" make_data=() stores=() build=()
+# shellcheck source=/dev/null
+source "$TASK/quickstart.sh"
+STEPS="${STEPS:-$rl_steps}"
+
+suffix="-$(basename "$TASK")"
+OUTPUT="${OUTPUT:-$TAPO_ROOT/outputs/quickstart${suffix#"-$DEFAULT_EXAMPLE"}}"
+OUTPUT="$(mkdir -p "$OUTPUT" && cd "$OUTPUT" && pwd)"
+if [[ "$(cat "$OUTPUT/task" 2>/dev/null || echo "$TASK")" != "$TASK" ]]; then
+  echo "$OUTPUT was begun with $(cat "$OUTPUT/task"): name another OUTPUT, or delete it." >&2
+  exit 1
+fi
+echo "$TASK" > "$OUTPUT/task"
+BASE="$TASK/base_model"
+PROMPT="$COMMON/construction_prompt.txt"
 COLD="$OUTPUT/cold_start"
-export VERL_PLATFORM=cpu
+export TASK VERL_PLATFORM=cpu PYTHONPATH="$TAPO_ROOT"
 
 for algorithm in $ALGORITHM; do
   [[ "$algorithm" == tapo || "$algorithm" == grpo ]] || { echo "ALGORITHM=$ALGORITHM: allowed are tapo, grpo" >&2; exit 1; }
 done
 
 say "1/6 Data"
-python "$EXAMPLE/make_data.py" "$OUTPUT/data" --seed "$SEED"
+python "$COMMON/make_data.py" "$TASK" "$OUTPUT/data" "${make_data[@]}" --seed "$SEED"
 
-say "2/6 Rollouts: the base model's own, and generated ones"
-VLLM_LOGGING_LEVEL="${VLLM_LOGGING_LEVEL:-ERROR}" \
-  tapo rollout "$OUTPUT/data/sampled.parquet" --model "$BASE" --out "$COLD/sampled" --seed "$SEED" \
-  --max-tokens 192 --max-prompt-tokens 96 2> "$COLD.log" || { tail -n 40 "$COLD.log" >&2; exit 1; }
-python "$EXAMPLE/seed_rollouts.py" "$OUTPUT/data/seeded.parquet" "$COLD/seeded" --model "$BASE" --seed "$SEED"
+say "2/6 Rollouts for the cold start: ${stores[*]}"
+for store in "${stores[@]}"; do
+  if [[ "$store" == seeded ]]; then
+    python "$COMMON/seed_rollouts.py" "$TASK" "$OUTPUT/data/seeded.parquet" "$COLD/seeded" --model "$BASE" --seed "$SEED"
+  else
+    VLLM_LOGGING_LEVEL="${VLLM_LOGGING_LEVEL:-ERROR}" \
+      tapo rollout "$OUTPUT/data/$store.parquet" --model "$BASE" --out "$COLD/$store" --seed "$SEED" \
+      --max-tokens "$max_response_tokens" --max-prompt-tokens "$max_prompt_tokens" 2> "$COLD.log" ||
+      { tail -n 40 "$COLD.log" >&2; exit 1; }
+  fi
+done
 
-say "3/6 Corrective trajectories: the base model cannot construct yet, so a rule answers in its place"
-tapo cold-start build "$COLD/sampled" "$COLD/seeded" --model "$BASE" --out "$COLD/chats" --seed "$SEED" \
-  --answers "$EXAMPLE/teacher.py:answer" --prompt-file "$EXAMPLE/construction_prompt.txt" \
-  --sft 4096 --ift 4096 --plain-share 0.85 --max-response-tokens 192
+say "3/6 Corrective trajectories"
+tapo cold-start build "${stores[@]/#/$COLD/}" --model "$BASE" --out "$COLD/chats" --seed "$SEED" \
+  --prompt-file "$PROMPT" --max-response-tokens "$max_response_tokens" "${build[@]}"
 
 say "4/6 Cold start: verl's sft_trainer teaches the base model to construct and to reflect"
-MODEL="$BASE" DATA="$COLD/chats" OUT="$COLD/sft" CONFIG="$EXAMPLE/config/cold_start.yaml" NPROC=1 STEPS=340 \
-  PYTHONPATH="$EXAMPLE" OMP_NUM_THREADS=1 bash "$TAPO_ROOT/run_scripts/cold_start_sft.sh" \
-  trainer.seed="$SEED" trainer.total_training_steps=340
+replay=()
+if [[ -f "$OUTPUT/data/replay.parquet" ]]; then
+  replay=("data.train_files=['$COLD/chats/train.parquet','$OUTPUT/data/replay.parquet']")
+fi
+MODEL="$BASE" DATA="$COLD/chats" OUT="$COLD/sft" CONFIG="$TASK/config/cold_start.yaml" NPROC=1 STEPS="$sft_steps" \
+  OMP_NUM_THREADS=1 bash "$TAPO_ROOT/run_scripts/cold_start_sft.sh" \
+  trainer.seed="$SEED" trainer.total_training_steps="$sft_steps" ${replay[@]+"${replay[@]}"}
 
 export DATA="$OUTPUT/data" MODEL="$COLD/sft/model"
 for algorithm in $ALGORITHM; do
@@ -51,11 +84,11 @@ for algorithm in $ALGORITHM; do
   overrides=("+tapo=cpu")
   if [[ "$algorithm" == tapo ]]; then
     overrides=("+tapo=[default,cpu]" "algorithm.tapo.dump_dir=$OUT/dump"
-      "algorithm.tapo.construction.prompt_file=$EXAMPLE/construction_prompt.txt")
+      "algorithm.tapo.construction.prompt_file=$PROMPT")
   fi
-  VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" PYTHONPATH="$EXAMPLE" \
+  VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" \
     python -m tapo.training_progress "$OUT" "$STEPS" "$algorithm" -- \
-    python -m verl.trainer.main_ppo --config-path "$EXAMPLE/config" --config-name rl \
+    python -m verl.trainer.main_ppo --config-path "$TASK/config" --config-name rl \
     "${overrides[@]}" data.seed="$SEED" trainer.total_training_steps="$STEPS" "$@"
 done
 

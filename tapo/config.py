@@ -12,7 +12,15 @@ from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, c
 from tapo.core.selection import paper_thresholds
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
 
-__all__ = ["ConfigError", "ConstructionConfig", "OtsConfig", "SpliceOptions", "TapoConfig", "read_tapo_config"]
+__all__ = [
+    "ConfigError",
+    "ConstructionConfig",
+    "OtsConfig",
+    "RefLossConfig",
+    "SpliceOptions",
+    "TapoConfig",
+    "read_tapo_config",
+]
 
 
 class OtsConfig(Options):
@@ -24,12 +32,24 @@ class OtsConfig(Options):
     """Lower bound of a token's weight (paper: 0.01)."""
     high: float = 10.0
     """Upper bound of a token's weight (paper: 10.0)."""
+    spare_reflection: bool = False
+    """True gives the tokens of a recognised reflection a weight of 1 (paper: false). A policy that rarely reflects
+    finds the words that open one surprising, and the suppression then falls on what is to be learned."""
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
         if not self.high >= self.low:
             raise ConfigError("high", self.high, f"needs a bound >= ots.low ({self.low})")
         return self
+
+
+class RefLossConfig(Options):
+    """What the loss of constructed rows is made of (paper, eq. 6)."""
+
+    normalization: Literal["own", "rollouts"] = "own"
+    """What their loss is divided by (the paper does not say). `own`: the update's constructed tokens, so that few rows
+    weigh as much together as all rollouts; `rollouts`: what the rollouts of the same mini-batch are divided by, so that
+    each token counts alike. Rows in place of tokens where `actor.loss_agg_mode` counts rows."""
 
 
 class SpliceOptions(Options):
@@ -99,6 +119,7 @@ class TapoConfig(Options):
     log_trajectories: AtLeastOne = 8
     """Trajectories of such a table."""
     ots: OtsConfig = OtsConfig()
+    ref: RefLossConfig = RefLossConfig()
     construction: ConstructionConfig = ConstructionConfig()
 
     @classmethod

@@ -10,20 +10,18 @@ from __future__ import annotations
 import random
 import re
 
-from task import LARGEST, SMALLEST, Problem, analysis, apply, first_mistake, generate_problem, inject_error
-from tokenizer import CHARACTERS, PHRASES, STEPS
+from examples.common.vocabulary import CHARACTERS, TAGS
 
-KINDS = ("solve", "check", "compare", "mend", "copy")
-MARKS = [token for token in [*PHRASES, *CHARACTERS] if token.strip() and not token[0].isdigit() and token not in STEPS]
+from .phrases import PHRASES, STEPS
+from .problem import LARGEST, SMALLEST, Problem, analysis, apply, first_mistake, inject_error
+
+WORDS = [*TAGS, *PHRASES, *CHARACTERS]
+MARKS = [word for word in WORDS if word.strip() and not word[0].isdigit() and word not in STEPS]
 
 
-def draw_row(rng: random.Random, weights: tuple[float, ...]) -> tuple[str, str]:
-    """One (user text, assistant text) about a problem of the training split; `weights` goes with `KINDS`."""
-    problem = generate_problem(rng, "train")
-    kind = rng.choices(KINDS, weights)[0]
-    if kind == "solve":
-        return problem.query, problem.solution
-    return {"check": check_row, "compare": compare_row, "mend": mend_row, "copy": copy_row}[kind](problem, rng)
+def solve_row(problem: Problem, _: random.Random) -> tuple[str, str]:
+    """Solves the task."""
+    return problem.query, problem.solution
 
 
 def check_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
@@ -61,7 +59,7 @@ def compare_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
 
 def copy_row(_: Problem, rng: random.Random) -> tuple[str, str]:
     """Copies a random string: no token is left that the model has never read or written."""
-    text = "".join(rng.choices([*PHRASES, *CHARACTERS], k=rng.randint(4, 24)))
+    text = "".join(rng.choices(WORDS, k=rng.randint(4, 24)))
     return f"Copy: {text}", text
 
 

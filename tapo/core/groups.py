@@ -3,7 +3,8 @@
 REF_SUFFIX = "_ref"
 
 REF_TAG = "tapo_ref"
-"""Tag of every constructed row: the key of the rollout it grew from and its prefix length in tokens."""
+"""Tag of every constructed row: the key of the rollout it grew from, and its prefix's and its recognised reflection's
+lengths in tokens."""
 REPORT_TAG = "tapo_report"
 """Tag of one rollout of each group: what became of the group's constructions."""
 

@@ -45,6 +45,7 @@ class Spliced:
         prefix, reflection, correction: the text in three segments; their concatenation is the whole text.
         has_reflection: whether a recognised reflection opens the new text; else `reflection` is its first paragraph,
             whatever it says. False in a full reconstruction.
+        reflection_length: tokens of a recognised reflection, from `prefix_length` on; 0 where none is recognised.
     """
 
     ids: list[int]
@@ -53,6 +54,7 @@ class Spliced:
     prefix: str = ""
     correction: str = ""
     has_reflection: bool = False
+    reflection_length: int = 0
 
     @property
     def text(self) -> str:
@@ -116,7 +118,11 @@ def splice(
     if decode(tokenizer, own_ids) != prefix + new_text:
         raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
     reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
-    return Spliced(ids, len(kept), reflection, prefix, correction, reflects)
+    length = 0
+    if reflects:
+        end, _ = token_boundary(own_ids, prefix + new_text, len(prefix + reflection), tokenizer)
+        length = end - len(kept)
+    return Spliced(ids, len(kept), reflection, prefix, correction, reflects, length)
 
 
 def split_reflection(new_text: str) -> tuple[str, str]:

@@ -137,7 +137,9 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         uid, key = construction.group.uid, construction.key
         fields = {**construction.wrong.fields, "uid": ref_group(uid), "session_id": construction.session_id}
         source_key = f"{uid}_{construction.wrong.session_id}_0"
-        tag = {"source_key": source_key, "prefix_length": construction.attempt.spliced.prefix_length}
+        spliced = construction.attempt.spliced
+        lengths = {"prefix_length": spliced.prefix_length, "reflection_length": spliced.reflection_length}
+        tag = {"source_key": source_key, **lengths}
         # The tag goes first: a row without it would pass for a rollout.
         await transfer.tag_row(key, {REF_TAG: tag})
         try:

@@ -1,4 +1,4 @@
-"""The combined loss: L = L_GRPO(G_orig) + lambda * L_ref(G_ref), each over its own tokens or rows (TAPO, eq. 6)."""
+"""The combined loss: L = L_GRPO(G_orig) + lambda * L_ref(G_ref), and what each is divided by (TAPO, eq. 6)."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -27,29 +27,49 @@ AVERAGES_BY_ITSELF = "geo_mean"
 
 @dataclass(frozen=True)
 class RefTotals:
-    """The constructed rows of one update, its share for one mini-batch.
+    """What L_ref is divided by in each mini-batch of one update.
 
-    The loss of each mini-batch divides by these rather than by what it happens to hold, so that a constructed row
-    weighs the same wherever it falls, and the mini-batches' L_ref add up to that of one whole batch times their number.
+    `ref.normalization: own` divides by the update's constructed rows, as a share for one mini-batch, rather than by
+    what the mini-batch happens to hold: few rows fall into it, one or five, and so a constructed row weighs the same
+    wherever it falls, and the mini-batches' L_ref add up to that of one whole batch times their number.
+
+    `rollouts` divides by what GRPO divides the rollouts of the same mini-batch by. A constructed token then weighs
+    exactly as the rollouts' tokens beside it, in every mini-batch, whatever its number of rows. What that weight is
+    varies between mini-batches as it does for rollouts themselves in GRPO: by a few per cent in token modes, since a
+    mini-batch always holds as many rollouts, and not at all in row modes. A share of the update's rollout tokens would
+    fix the constructed row's weight instead, and set it off against the rollouts of its own mini-batch.
 
     Attributes:
-        tokens, rows: response tokens and rows, divided by the number of mini-batches.
-        longest: response tokens of the longest row.
+        tokens, rows: response tokens and rows, divided by the number of mini-batches; None: the rollouts' own.
+        longest: response tokens of the longest row of the update.
     """
 
-    tokens: float
-    rows: float
+    tokens: float | None
+    rows: float | None
     longest: int
 
 
 def ref_totals(tags: Sequence[dict], mini_batches: int) -> RefTotals:
     """`RefTotals` of an update's constructed rows by their tags in TransferQueue, padding left out."""
-    lengths = [tag["response_len"] for tag in tags if not is_padding(tag)]
+    lengths = _lengths(tags)
     return RefTotals(sum(lengths) / mini_batches, len(lengths) / mini_batches, max(lengths))
 
 
+def rollout_totals(tags: Sequence[dict]) -> RefTotals:
+    """`RefTotals` that leave L_ref to the rollouts' denominators, by the tags of the update's rollouts.
+
+    verl divides by the longest response of each micro-batch where `seq-mean-token-sum-norm` has no scale factor, and a
+    micro-batch may hold no rollout: constructed rows are then divided by the longest rollout of the update.
+    """
+    return RefTotals(None, None, max(_lengths(tags)))
+
+
+def _lengths(tags: Sequence[dict]) -> list[int]:
+    return [tag["response_len"] for tag in tags if not is_padding(tag)]
+
+
 class PerKindLoss:
-    """Evaluates a loss function of verl once per group kind, each with its own normalisation.
+    """Evaluates a loss function of verl once per group kind, each normalised as `RefTotals` says.
 
     Two evaluations rather than one with rescaled advantages, because a run's KL and entropy terms then follow the same
     rule, and so does a policy loss that is not linear in its advantages. The forward pass is shared.
@@ -73,9 +93,11 @@ class PerKindLoss:
         if totals is None:
             return self.loss_fn(model_output=model_output, data=data, dp_group=dp_group)
         is_ref = data[KIND_FIELD]
-        rollouts = restrict(data, ~is_ref, tokens=data[ROLLOUT_TOKENS_FIELD])
-        refs = restrict(data, is_ref, tokens=totals.tokens, rows=totals.rows)
-        if self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
+        rollout_tokens = data[ROLLOUT_TOKENS_FIELD]
+        rollouts = restrict(data, ~is_ref, tokens=rollout_tokens)
+        tokens = rollout_tokens if totals.tokens is None else totals.tokens
+        refs = restrict(data, is_ref, tokens=tokens, rows=totals.rows)
+        if totals.rows is not None and self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
             refs["advantages"] = refs["advantages"] * (data["global_batch_size"] / totals.rows)
         loss, metrics = self._evaluate(model_output, rollouts, dp_group, lambda: longest_response(data, ~is_ref))
         metrics = {key: token_weighted(value, rollouts) for key, value in metrics.items()}

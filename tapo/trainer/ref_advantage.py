@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from tapo.config import TapoConfig
+from tapo.config import OtsConfig, TapoConfig
 from tapo.core.advantage import decoupled_advantage
 from tapo.core.suppression import ood_token_weights
 
@@ -21,6 +21,7 @@ class RefRow:
         uid: its group id, ending in the reference suffix.
         source_key: the wrong rollout that it grew from.
         prefix_length: kept tokens.
+        reflection_length: tokens of the recognised reflection behind them; 0 where there is none.
         reward: KL penalty included where the run has one.
         advantage: before the token weights.
         weights_T: of the response's tokens; ones where OTS is off.
@@ -30,6 +31,7 @@ class RefRow:
     uid: str
     source_key: str
     prefix_length: int
+    reflection_length: int
     reward: float
     advantage: float
     weights_T: torch.Tensor
@@ -65,15 +67,13 @@ def ref_rows(
             contrast[uid].append(reward)
     by_std = algorithm.get("norm_adv_by_std_in_grpo", True)
     advantage_N = decoupled_advantage(rewards_N, uids, contrast_rewards=contrast, normalize_by_std=by_std)
-    if config.ots.enable:
-        weights_NT = ood_token_weights(log_probs_NT, entropy_NT, low=config.ots.low, high=config.ots.high)
-    else:
-        weights_NT = torch.ones_like(log_probs_NT, dtype=torch.float32)
+    weights_NT = _token_weights(log_probs_NT, entropy_NT, tags, config.ots)
     return [
         RefRow(
             uid=uid,
             source_key=tag["source_key"],
             prefix_length=tag["prefix_length"],
+            reflection_length=tag["reflection_length"],
             reward=float(rewards_N[i]),
             advantage=float(advantage_N[i]),
             weights_T=weights_NT[i, mask_NT[i]],
@@ -82,3 +82,17 @@ def ref_rows(
         )
         for i, (uid, tag) in enumerate(zip(uids, tags, strict=True))
     ]
+
+
+def _token_weights(
+    log_probs_NT: torch.Tensor, entropy_NT: torch.Tensor, tags: Sequence[Mapping[str, Any]], ots: OtsConfig
+) -> torch.Tensor:
+    """[N, T] weights of eq. 7, and 1 on recognised reflections where they are spared."""
+    if not ots.enable:
+        return torch.ones_like(log_probs_NT, dtype=torch.float32)
+    weights_NT = ood_token_weights(log_probs_NT, entropy_NT, low=ots.low, high=ots.high)
+    if ots.spare_reflection:
+        for weights_T, tag in zip(weights_NT, tags, strict=True):
+            begin = tag["prefix_length"]
+            weights_T[begin : begin + tag["reflection_length"]] = 1.0
+    return weights_NT

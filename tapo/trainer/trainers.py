@@ -32,7 +32,7 @@ from tapo.rollout.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
 from tapo.trainer.batch import deal, interleave, is_padding, select, split
-from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals
+from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals, rollout_totals
 from tapo.trainer.metrics import step_metrics
 from tapo.trainer.ref_advantage import RefRow, ref_rows
 from tapo.trainer.trained_rows import dump_trained_rows, log_rows, trajectory_rows
@@ -159,7 +159,9 @@ class TapoTrainer:
         part.extra_info[MINI_BATCH_FIELD] = len(part) // mini_batches
         part.extra_info[LAMBDA_FIELD] = self.tapo.lambda_ref
         if len(part) > len(rollouts):
-            part.extra_info[REF_TOTALS_FIELD] = ref_totals(refs.tags, mini_batches)
+            own = self.tapo.ref.normalization == "own"
+            totals = ref_totals(refs.tags, mini_batches) if own else rollout_totals(rollouts.tags)
+            part.extra_info[REF_TOTALS_FIELD] = totals
         super()._update_actor(part, metrics)
         return batch
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests.e2e.harness import ROOT, launch
+from tests.e2e.harness import COMMON, ENVIRONMENT, EXAMPLE, launch
 
 
 def pytest_collection_modifyitems(items):
@@ -16,9 +16,8 @@ def pytest_collection_modifyitems(items):
 def data(tmp_path_factory):
     """A few problems of the arithmetic example."""
     folder = tmp_path_factory.mktemp("data")
-    script = ROOT / "examples" / "arithmetic" / "make_data.py"
     sizes = ["--train", "96", "--test", "32", "--sampled", "8", "--seeded", "8"]
-    subprocess.run([sys.executable, script, folder, *sizes], check=True)
+    subprocess.run([sys.executable, COMMON / "make_data.py", EXAMPLE, folder, *sizes], check=True, env=ENVIRONMENT)
     return folder
 
 

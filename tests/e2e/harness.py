@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # The quickstart's cold start at seed 1, in bfloat16.
 MODEL = ROOT / "tests" / "data" / "cold_started_model"
 EXAMPLE = ROOT / "examples" / "arithmetic"
-PROMPT_FILE = EXAMPLE / "construction_prompt.txt"
+COMMON = ROOT / "examples" / "common"
+PROMPT_FILE = COMMON / "construction_prompt.txt"
 PROMPTS, ROLLOUTS, MINI_BATCH = 12, 8, 6
 UPDATES_PER_STEP = PROMPTS // MINI_BATCH
 ENVIRONMENT = os.environ | {
     "VERL_PLATFORM": "cpu",
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(EXAMPLE),
+    "PYTHONPATH": str(ROOT),
     "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
 }
 """Of the commands and scripts that a user starts."""

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from tapo.cold_start.store import ConstructionStore
 from tapo.data.rollout_store import RolloutStore
-from tests.e2e.harness import ENVIRONMENT, EXAMPLE, MODEL, PROMPT_FILE, ROOT
+from tests.e2e.harness import COMMON, ENVIRONMENT, EXAMPLE, MODEL, PROMPT_FILE, ROOT
 
 TIMEOUT_S = 300
 
@@ -76,7 +76,7 @@ def user(tmp_path_factory):
     """Two files with the same numbers for other queries, one row twice, and one row of an agent with tools."""
     folder = tmp_path_factory.mktemp("queries")
     sizes = ["--train", "8", "--test", "8", "--sampled", "40", "--seeded", "8", "--seed", "3"]
-    run([sys.executable, EXAMPLE / "make_data.py", folder, *sizes])
+    run([sys.executable, COMMON / "make_data.py", EXAMPLE, folder, *sizes])
     rows = [row.to_dict() for _, row in pd.read_parquet(folder / "sampled.parquet").iterrows()]
     for number, row in enumerate(rows):
         # The model has never seen one, and constructs badly under it: half of the queries do without.

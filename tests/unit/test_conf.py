@@ -32,12 +32,15 @@ def test_both_fragments_apply_together():
     assert read_tapo_config(config).enable and config.trainer.device == "cpu"
 
 
-RECIPES = [*sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")), ROOT / "examples/arithmetic/config/rl.yaml"]
+RECIPES = [
+    *sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")),
+    *sorted((ROOT / "examples").glob("*/config/rl.yaml")),
+]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts[1::2]))
 def test_every_recipe_composes_and_passes_the_check(path, monkeypatch):
-    for name in ("MODEL", "DATA", "OUT"):
+    for name in ("MODEL", "DATA", "OUT", "TASK"):
         monkeypatch.setenv(name, f"/{name.lower()}")
     overrides = [] if "tapo: default" in path.read_text() else ["+tapo=[default,cpu]"]
     with initialize_config_dir(str(path.parent), version_base=None):
@@ -47,12 +50,15 @@ def test_every_recipe_composes_and_passes_the_check(path, monkeypatch):
     assert config.data.train_files == "/data/train.parquet"
 
 
-SFT_RECIPES = [ROOT / "recipe/tapo/config/cold_start_sft.yaml", ROOT / "examples/arithmetic/config/cold_start.yaml"]
+SFT_RECIPES = [
+    ROOT / "recipe/tapo/config/cold_start_sft.yaml",
+    *sorted((ROOT / "examples").glob("*/config/cold_start.yaml")),
+]
 
 
-@pytest.mark.parametrize("path", SFT_RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SFT_RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts[1::2]))
 def test_every_cold_start_composes_and_tokenises_as_rl_does(path, monkeypatch):
-    for name in ("MODEL", "DATA", "OUT"):
+    for name in ("MODEL", "DATA", "OUT", "TASK"):
         monkeypatch.setenv(name, f"/{name.lower()}")
     with initialize_config_dir(str(path.parent), version_base=None):
         config = compose(path.stem, overrides=["trainer.total_training_steps=5"])

@@ -43,6 +43,8 @@ def test_the_yaml_group_lists_every_option_with_its_default():
         ({"ots": {"low": -0.1}}, r"ots\.low = -0\.1 .* >= 0"),
         ({"ots": {"high": 0.001}}, r"ots\.high = 0\.001 .* ots\.low \(0\.01\)"),
         ({"ots": {"lo": 1}}, r"algorithm\.tapo\.ots\.lo = 1"),
+        ({"ots": {"spare_reflection": 1}}, r"ots\.spare_reflection = 1 .* bool"),
+        ({"ref": {"normalization": "none"}}, r"ref\.normalization = 'none' .* own, rollouts"),
         ({"ots": 3}, r"algorithm\.tapo\.ots = 3 .* mapping"),
         ({"log_trajectories_every": -1}, r"log_trajectories_every = -1 .* >= 0"),
         ({"log_trajectories": 0}, r"log_trajectories = 0 .* >= 1"),

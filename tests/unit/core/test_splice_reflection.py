@@ -50,6 +50,26 @@ def test_a_reflection_may_go_on_in_the_rollouts_own_words(reflection):
     assert spliced.text == KEPT + reflection + REST
 
 
+def test_a_recognised_reflection_has_as_many_tokens_as_its_segment_and_another_text_none():
+    spliced = run(KEPT + " Wait, 84 - 39 is 45, not 55." + REST)
+    assert spliced.reflection == " Wait, 84 - 39 is 45, not 55.\n\n"
+    assert spliced.reflection_length == len(spliced.reflection)  # a token is a character here
+    silent = run("The total is 135 dollars.\n\nThat is all.", min_prefix_tokens=0)
+    assert (silent.has_reflection, silent.reflection_length) == (False, 0) and silent.reflection
+    assert run(KEPT + " Wait, it is 45." + REST, keep_prefix=False).reflection_length == 0
+
+
+def test_a_reflection_ends_at_a_token_boundary_of_the_trajectory(byte_tokenizer):
+    wrong = byte_tokenizer.encode("84-39=55\nso 55+7=62", add_special_tokens=False)
+    new = "84-39=55\nWait, 84-39 is not 55. Therefore 84-39=45"
+    spliced = splice(wrong, new, byte_tokenizer, max_length=100)
+    assert spliced.reflection == "Wait, 84-39 is not 55. "
+    # The blank behind the sentence belongs to the token of the next word.
+    end = spliced.prefix_length + spliced.reflection_length
+    assert byte_tokenizer.decode(spliced.ids[spliced.prefix_length : end]) == "Wait, 84-39 is not 55."
+    assert byte_tokenizer.decode(spliced.ids[end:]).startswith(" Therefore")
+
+
 def test_a_reflection_in_the_middle_of_a_line_is_one():
     new = KEPT.removesuffix(" more.") + "... no wait, 45 more." + REST
     assert run(new, require_reflection=True).prefix == KEPT.removesuffix(" more.")

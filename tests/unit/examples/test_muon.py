@@ -1,14 +1,12 @@
 """The example's optimiser."""
 
-import sys
 from copy import deepcopy
-from pathlib import Path
 
+import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "examples" / "arithmetic"))
-
-from muon import ADAM_SHARE, MuonAdamW
+from examples.common.muon import ADAM_SHARE, MuonAdamW
 
 
 def model():
@@ -17,7 +15,7 @@ def model():
 
 
 def optimiser(module):
-    return MuonAdamW(module.parameters(), lr=0.01, vocab_size=7)
+    return MuonAdamW(module.parameters(), lr=0.01)
 
 
 def step(module, optimizer, seed):
@@ -35,6 +33,27 @@ def test_layers_go_to_muon_and_the_rest_to_adamw_at_its_share_of_the_rate():
     step(module, optimizer, 1)
     assert optimizer.muon.param_groups[0]["lr"] == 0.004
     assert optimizer.adam.param_groups[0]["lr"] == 0.004 * ADAM_SHARE
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_embedding_and_head_are_told_whatever_the_size_of_the_vocabulary(tied):
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = AutoConfig.for_model(
+        "qwen3", vocab_size=16, num_hidden_layers=2, head_dim=8, tie_word_embeddings=tied, **sizes
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    optimizer = MuonAdamW(model.parameters())
+    muon, adam = ({names[id(p)] for p in group["params"]} for group in optimizer.param_groups)
+    assert muon == {name for name in names.values() if name.endswith("_proj.weight")}
+    assert {name for name in adam if "norm" not in name} == {"model.embed_tokens.weight"} | (
+        set() if tied else {"lm_head.weight"}
+    )
+
+
+def test_flat_shards_are_refused():
+    with pytest.raises(ValueError, match=r"first parameter is of shape \(12,\).*fsdp2"):
+        MuonAdamW([torch.nn.Parameter(torch.zeros(12))])
 
 
 def test_a_restored_optimiser_goes_on_as_the_saved_one():

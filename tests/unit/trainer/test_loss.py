@@ -19,12 +19,14 @@ from tapo.trainer.loss import (
     PerKindLoss,
     RefTotals,
     ref_totals,
+    rollout_totals,
 )
 
 MODES = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 LENGTHS = [3, 5, 2, 4, 6]  # responses; prompts have two tokens
 IS_REF = [False, True, False, False, True]
 COUNTS = {ROLLOUT_TOKENS_FIELD: 9, REF_TOTALS_FIELD: RefTotals(tokens=11, rows=2, longest=6)}
+OVER_ROLLOUTS = COUNTS | {REF_TOTALS_FIELD: RefTotals(tokens=None, rows=None, longest=4)}
 CORRECTION = RolloutCorrectionConfig(bypass_mode=True, rollout_is="token")
 
 
@@ -130,33 +132,69 @@ def test_the_combined_gradient_is_that_of_two_separate_losses(mode, weight):
         assert metrics[name].aggregate() == pytest.approx(metrics_orig[name].aggregate(), abs=1e-6), name
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.25])
 @pytest.mark.parametrize("mode", MODES)
-def test_micro_batches_add_up_to_the_mini_batch(mode):
+def test_over_the_rollouts_both_losses_have_the_rollouts_denominators(mode, weight):
+    rows = Rows(LENGTHS)
+    data = combined_data(rows, weight, counts=OVER_ROLLOUTS)
+    loss, grad, _ = gradient(PerKindLoss(loss_function(mode)), rows, data)
+    rollouts, refs = rows.subset([0, 2, 3]), rows.subset([1, 4])
+    loss_orig, grad_orig, _ = gradient(loss_function(mode), rollouts, rollouts.data(tokens=9, rows=3))
+    loss_ref, grad_ref, _ = gradient(loss_function(mode), refs, refs.data(tokens=9, rows=3))
+    torch.testing.assert_close(grad, grad_orig + weight * grad_ref)
+    torch.testing.assert_close(loss, loss_orig + weight * loss_ref)
+    assert grad_ref.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_over_the_rollouts_with_lambda_one_it_is_one_grpo_loss_whose_scale_the_rollouts_set(mode):
+    rows = Rows(LENGTHS)
+    _, grad, _ = gradient(PerKindLoss(loss_function(mode)), rows, combined_data(rows, counts=OVER_ROLLOUTS))
+    _, as_one, _ = gradient(loss_function(mode), rows, rows.data(tokens=9, rows=3))
+    torch.testing.assert_close(grad, as_one)
+
+
+@pytest.mark.parametrize("counts", [COUNTS, OVER_ROLLOUTS], ids=["own", "rollouts"])
+@pytest.mark.parametrize("mode", MODES)
+def test_micro_batches_add_up_to_the_mini_batch(mode, counts):
     rows, loss_fn = Rows(LENGTHS), PerKindLoss(loss_function(mode))
-    _, whole, metrics = gradient(loss_fn, rows, combined_data(rows))
-    parts, kl = gradient_of_micro_batches(loss_fn, rows, [[i] for i in range(len(LENGTHS))])
+    _, whole, metrics = gradient(loss_fn, rows, combined_data(rows, counts=counts))
+    parts, kl = gradient_of_micro_batches(loss_fn, rows, [[i] for i in range(len(LENGTHS))], counts)
     torch.testing.assert_close(parts, whole)
     assert kl == pytest.approx(metrics["actor/ppo_kl"].aggregate(), abs=1e-6)
 
 
-def test_without_a_scale_factor_each_kind_is_divided_by_the_longest_response_of_its_own():
+@pytest.mark.parametrize(
+    ("counts", "longest", "tokens", "n_rows"), [(COUNTS, 6, 11, 2), (OVER_ROLLOUTS, 4, 9, 3)], ids=["own", "rollouts"]
+)
+def test_without_a_scale_factor_rows_are_divided_by_the_longest_of_those_that_they_are_normalised_over(
+    counts, longest, tokens, n_rows
+):
     rows = Rows(LENGTHS)
     mode = "seq-mean-token-sum-norm"
-    _, grad, _ = gradient(PerKindLoss(loss_function(mode, scale=None)), rows, combined_data(rows))
+    _, grad, _ = gradient(PerKindLoss(loss_function(mode, scale=None)), rows, combined_data(rows, counts=counts))
     rollouts, refs = rows.subset([0, 2, 3]), rows.subset([1, 4])
     _, grad_orig, _ = gradient(loss_function(mode, scale=None), rollouts, rollouts.data(tokens=9, rows=3))
-    _, grad_ref, _ = gradient(loss_function(mode, scale=6), refs, refs.data(tokens=11, rows=2))
+    _, grad_ref, _ = gradient(loss_function(mode, scale=longest), refs, refs.data(tokens=tokens, rows=n_rows))
     torch.testing.assert_close(grad, grad_orig + grad_ref)
+    # A micro-batch without a rollout has the same divisor.
+    parts, _ = gradient_of_micro_batches(
+        PerKindLoss(loss_function(mode, scale=None)), rows, [[0, 2, 3], [1], [4]], counts
+    )
+    torch.testing.assert_close(parts, grad)
 
 
-def test_a_loss_that_averages_by_itself_weighs_rollouts_as_in_grpo_and_constructed_rows_as_a_mean_of_their_own():
+@pytest.mark.parametrize(("base", "scale"), [(COUNTS, 2), (OVER_ROLLOUTS, 1)], ids=["own", "rollouts"])
+def test_a_loss_that_averages_by_itself_weighs_rollouts_as_in_grpo_and_constructed_rows_on_the_scale_asked_for(
+    base, scale
+):
     rows, loss_fn = Rows([3, 5, 2, 4, 6, 3]), loss_function("token-mean", policy_loss="geo_mean", kl=False)
     # Micro-batches of two rows: GRPO's rollouts 0, 2, 3 and 5 in two of them, and the constructed rows between.
     is_ref = [False, True, False, False, True, False]
     data_of = lambda group, counts: combined_data(  # noqa: E731
         rows.subset(group), is_ref=[is_ref[i] for i in group], counts=counts
     )
-    counts = COUNTS | {ROLLOUT_TOKENS_FIELD: 12}
+    counts = base | {ROLLOUT_TOKENS_FIELD: 12}
     grad = torch.zeros(4)
     for group in ([0, 1], [2, 3], [4, 5]):
         data = data_of(group, counts)
@@ -167,27 +205,34 @@ def test_a_loss_that_averages_by_itself_weighs_rollouts_as_in_grpo_and_construct
         part = rows.subset(group)
         expected += gradient(loss_fn, part, part.data(tokens=12, rows=4))[1]
     refs = rows.subset([1, 4])
-    # The mean over the constructed rows, on the scale of the rollouts' mean: two micro-batches of means.
-    expected += 2 * gradient(loss_fn, refs, refs.data(tokens=11, rows=2))[1]
+    # `own`: the mean over the constructed rows, on the scale of the rollouts' mean: two micro-batches of means.
+    # `rollouts`: each row weighs as a rollout, a half.
+    expected += scale * gradient(loss_fn, refs, refs.data(tokens=11, rows=2))[1]
     torch.testing.assert_close(grad, expected)
 
 
+@pytest.mark.parametrize(
+    ("counts", "tokens", "n_rows"), [(COUNTS, 11, 2), (OVER_ROLLOUTS, 9, 3)], ids=["own", "rollouts"]
+)
 @pytest.mark.parametrize("policy_loss", sorted(set(POLICY_LOSS_REGISTRY) - {"geo_mean"}))
-def test_under_every_policy_loss_of_verl_micro_batches_of_one_kind_or_both_give_finite_gradients(policy_loss):
+def test_under_every_policy_loss_of_verl_micro_batches_of_one_kind_or_both_give_finite_gradients(
+    policy_loss, counts, tokens, n_rows
+):
     rows, loss_fn = Rows(LENGTHS), loss_function("token-mean", policy_loss=policy_loss)
-    _, grad_ref, _ = gradient(loss_fn, rows.subset([1, 4]), rows.subset([1, 4]).data(tokens=11, rows=2))
+    _, grad_ref, _ = gradient(loss_fn, rows.subset([1, 4]), rows.subset([1, 4]).data(tokens=tokens, rows=n_rows))
     _, grad_orig, _ = gradient(loss_fn, rows.subset([0, 2, 3]), rows.subset([0, 2, 3]).data(tokens=9, rows=3))
-    separate, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 2, 3], [1, 4]])
+    separate, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 2, 3], [1, 4]], counts)
     assert separate.isfinite().all()
     if policy_loss not in ("clip_cov", "kl_cov"):  # these draw or rank tokens
         torch.testing.assert_close(separate, grad_orig + grad_ref)
-    mixed, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 1], [2, 3, 4]])
+    mixed, _ = gradient_of_micro_batches(PerKindLoss(loss_fn), rows, [[0, 1], [2, 3, 4]], counts)
     assert mixed.isfinite().all() and mixed.abs().max() > 0
 
 
 def test_the_shares_of_an_updates_constructed_rows_leave_padding_out():
     tags = [{"response_len": 5}, {"response_len": 7}, {"response_len": 1, "is_padding": True}]
     assert ref_totals(tags, mini_batches=4) == RefTotals(tokens=3.0, rows=0.5, longest=7)
+    assert rollout_totals(tags) == RefTotals(tokens=None, rows=None, longest=7)
 
 
 def test_without_constructed_rows_it_is_the_wrapped_loss_untouched():

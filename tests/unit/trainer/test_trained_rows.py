@@ -51,7 +51,7 @@ def ref_rows(store, kept=None):
     rows = {}
     for i, (key, response) in enumerate(store.refs.items()):
         weights = torch.tensor([i / 10] * kept + [float(i)] * (len(response) - kept))
-        rows[key] = RefRow("u_ref", "u_0_0", kept, 1.0, float(i), weights, -weights, weights)
+        rows[key] = RefRow("u_ref", "u_0_0", kept, 0, 1.0, float(i), weights, -weights, weights)
     return rows
 
 

@@ -83,6 +83,14 @@ def test_an_update_takes_as_many_steps_as_grpos_with_larger_mini_batches(padding
     assert MINI_BATCH_FIELD not in balanced.extra_info
 
 
+def test_over_the_rollouts_the_update_divides_by_what_each_mini_batch_divides_its_rollouts_by(padding):
+    trainer = Trainer(ref={"normalization": "rollouts"})
+    batch = batch_of(n_refs=3)
+    batch.tags[5] = {**batch.tags[5], "response_len": 9}
+    trainer._update_actor(trainer._balance_batch(batch, {}), {})
+    assert trainer.seen["extra_info"][REF_TOTALS_FIELD] == RefTotals(tokens=None, rows=None, longest=9)
+
+
 def test_with_lambda_zero_the_update_sees_grpos_batch(padding):
     trainer = Trainer(lambda_ref=0.0)
     balanced = trainer._balance_batch(batch_of(n_refs=3), {})

@@ -1,6 +1,6 @@
-"""Samples a model of the arithmetic example: its accuracy, its eligible groups, its valid constructions.
+"""Samples a task's model: its accuracy, its eligible groups, its valid constructions.
 
-python examples/arithmetic/sample.py FOLDER [--problems 200] [--show 2]
+python examples/common/sample.py TASK FOLDER [--problems 200] [--show 2]
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from task import REFLECTION_MARK, Problem, construction_fault, final_answer, generate_problem
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from examples.common.task import Problem, Task, load_task
+from tapo.core.answer import parse_construction
+from tapo.core.funnel import ConstructionError
+from tapo.core.phrases import load_detector
+from tapo.core.reconstruction import splice
+from tapo.rewards.boxed import last_boxed
 
 PROMPT = (Path(__file__).parent / "construction_prompt.txt").read_text()
 GROUP, MIN_RIGHT, MIN_WRONG, MAX_PAIRS = 8, 2, 4, 4
@@ -31,6 +37,7 @@ class Evaluation:
     eligible: int = 0
     reflecting: int = 0
     reflecting_right: int = 0
+    needless: int = 0
     pairs: int = 0
     faults: Counter = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -64,26 +71,22 @@ def generate(
     return answers
 
 
-def evaluate(model, tokenizer, problems: int, seed: int, construct: bool = False) -> Evaluation:
+def evaluate(task: Task, model, tokenizer, problems: int, seed: int, construct: bool = False) -> Evaluation:
     """Samples a group for each held-out problem and, with `construct`, constructions for the eligible groups."""
     rng = random.Random(f"evaluation {seed}")
     torch.manual_seed(seed)
     model.eval()
-    drawn = [generate_problem(rng, "test") for _ in range(problems)]
+    drawn = [task.draw(rng, "test") for _ in range(problems)]
     sampled = generate(model, tokenizer, [p.query for p in drawn for _ in range(GROUP)])
     greedy = generate(model, tokenizer, [p.query for p in drawn], greedy=True)
     result = Evaluation(problems=problems, rollouts=len(sampled))
-    result.greedy_right = sum(final_answer(text) == p.answer for p, text in zip(drawn, greedy, strict=True))
+    result.greedy_right = sum(is_right(p, text) for p, text in zip(drawn, greedy, strict=True))
     pairs: list[tuple[Problem, str, str]] = []
     for index, problem in enumerate(drawn):
         group = sampled[index * GROUP : (index + 1) * GROUP]
-        right = [text for text in group if final_answer(text) == problem.answer]
-        wrong = [text for text in group if final_answer(text) != problem.answer]
-        reflecting = [text for text in group if REFLECTION_MARK in text]
-        result.right += len(right)
-        result.solved += bool(right)
-        result.reflecting += len(reflecting)
-        result.reflecting_right += sum(final_answer(text) == problem.answer for text in reflecting)
+        right = [text for text in group if is_right(problem, text)]
+        wrong = [text for text in group if not is_right(problem, text)]
+        count_group(task, problem, group, len(right), result)
         if len(right) >= MIN_RIGHT and len(wrong) >= MIN_WRONG:
             result.eligible += 1
             pairs += [(problem, text, rng.choice(right)) for text in rng.sample(wrong, MAX_PAIRS)]
@@ -92,15 +95,39 @@ def evaluate(model, tokenizer, problems: int, seed: int, construct: bool = False
     return result
 
 
+def is_right(problem: Problem, text: str) -> bool:
+    return last_boxed(text) == str(problem.answer)
+
+
+def count_group(task: Task, problem: Problem, group: list[str], right: int, result: Evaluation) -> None:
+    reflecting = [text for text in group if load_detector().reflects(text)]
+    result.right += right
+    result.solved += right > 0
+    result.reflecting += len(reflecting)
+    result.reflecting_right += sum(is_right(problem, text) for text in reflecting)
+    result.needless += sum(task.needless_reflection(problem.query, text) for text in group)
+
+
 def measure_constructions(model, tokenizer, pairs: list[tuple[Problem, str, str]], result: Evaluation) -> None:
     """Lets the model construct from each (problem, wrong, correct) and counts what is wrong with the answers."""
     prompts = [PROMPT.format(query=problem.query, wrong=wrong, correct=correct) for problem, wrong, correct in pairs]
     answers = generate(model, tokenizer, prompts, max_new_tokens=256)
     result.pairs = len(pairs)
     for (problem, wrong, _), prompt, answer in zip(pairs, prompts, answers, strict=True):
-        fault = construction_fault(problem, wrong, answer)
+        fault = construction_fault(problem, wrong, answer, tokenizer)
         result.faults[fault or "valid"] += 1
         result.examples.append(f"--- {fault or 'valid'}\n{prompt}\n=>\n{answer}")
+
+
+def construction_fault(problem: Problem, wrong: str, answer: str, tokenizer) -> str | None:
+    """Why an answer to the construction prompt is of no use, as a run would count it; None if it is valid."""
+    try:
+        reconstruction = parse_construction(answer).reconstruction
+        ids = [*tokenizer(wrong).input_ids, tokenizer.eos_token_id]
+        spliced = splice(ids, reconstruction, tokenizer, max_length=tokenizer.model_max_length)
+    except ConstructionError as error:
+        return error.reason
+    return None if is_right(problem, spliced.text) else "incorrect"
 
 
 def report(result: Evaluation) -> str:
@@ -114,8 +141,9 @@ def report(result: Evaluation) -> str:
         f"greedy             {share(result.greedy_right, result.problems)}",
         f"eligible groups    {share(result.eligible, result.problems)}",
         f"reflecting         {share(result.reflecting, result.rollouts)}",
-        f"right if so        {share(result.reflecting_right, result.reflecting)}",
-        f"right if not so    {share(result.right - result.reflecting_right, direct)}",
+        f"needlessly         {share(result.needless, result.rollouts)}",
+        f"right if reflecting {share(result.reflecting_right, result.reflecting)}",
+        f"right if not        {share(result.right - result.reflecting_right, direct)}",
     ]
     if result.pairs:
         lines.append(f"valid constructions {share(result.faults['valid'], result.pairs)}  {dict(result.faults)}")
@@ -124,7 +152,8 @@ def report(result: Evaluation) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder")
+    parser.add_argument("task", help="folder of the task")
+    parser.add_argument("folder", help="the model")
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -133,7 +162,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.folder)
     model = AutoModelForCausalLM.from_pretrained(options.folder, dtype=torch.float32)
-    result = evaluate(model, tokenizer, options.problems, options.seed, construct=True)
+    result = evaluate(load_task(options.task), model, tokenizer, options.problems, options.seed, construct=True)
     print(report(result))
     print("\n".join(result.examples[: options.show]))
 

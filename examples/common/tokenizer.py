@@ -1,6 +1,6 @@
-"""The tokenizer of the arithmetic example: whole phrases and single characters.
+"""The tokenizer of an example: whole phrases and single characters.
 
-    python examples/arithmetic/tokenizer.py FOLDER
+    python examples/common/tokenizer.py TASK FOLDER
 
 Any ASCII text of printable characters, newlines and tabs survives encoding and decoding. The four construction tags are
 ordinary tokens: they stay when special tokens are skipped, since the construction's parser has to see them.
@@ -14,16 +14,8 @@ import re
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-PAD, EOS, UNKNOWN = "<|pad|>", "<|end|>", "<|unknown|>"
-ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
-TAGS = ["<analysis>", "</analysis>", "<reconstruction>", "</reconstruction>"]
-STEPS = [f"Step {number}: " for number in range(1, 10)]
-QUERY = ["Start with ", "Add ", "Subtract ", "Multiply by ", ". ", "What is the result?"]
-SOLUTION = ["\\boxed{", "Wait, ", " is not ", "step ", " is ", " vs ", " same.", " differs."]
-PROMPT = ["Query: ", "Wrong: ", "Correct: ", "Rewrite."]
-DRILLS = ["Check: ", "Compare: ", "Copy: "]
-PHRASES = [*TAGS, *STEPS, *QUERY, *SOLUTION, *PROMPT, *DRILLS]
-CHARACTERS = [chr(code) for code in range(32, 127)] + ["\n", "\t"]
+from examples.common.task import Task, load_task
+from examples.common.vocabulary import EOS, PAD, ROLES, SPECIAL, UNKNOWN, words
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -34,12 +26,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(task: Task) -> PreTrainedTokenizerFast:
     """A word-level tokenizer whose words are the phrases, longest first, and else single characters."""
-    special = [PAD, EOS, UNKNOWN, *ROLES.values()]
-    vocabulary = {token: number for number, token in enumerate([*special, *PHRASES, *CHARACTERS])}
+    ordinary = words(task.phrases)
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *ordinary])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    longest_first = sorted(PHRASES, key=len, reverse=True)
+    longest_first = sorted((word for word in ordinary if len(word) > 1), key=len, reverse=True)
     pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -57,12 +49,13 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the tokenizer and save it to a folder.")
+    parser = argparse.ArgumentParser(description="Build a task's tokenizer and save it to a folder.")
+    parser.add_argument("task", help="folder of the task")
     parser.add_argument("folder")
-    folder = parser.parse_args().folder
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(folder)
-    print(f"{len(tokenizer)} tokens saved to {folder}")
+    options = parser.parse_args()
+    tokenizer = build_tokenizer(load_task(options.task))
+    tokenizer.save_pretrained(options.folder)
+    print(f"{len(tokenizer)} tokens saved to {options.folder}")
 
 
 if __name__ == "__main__":

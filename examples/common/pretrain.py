@@ -1,9 +1,8 @@
-"""Trains the arithmetic example's base model from scratch: a Qwen3 of 0.9 million parameters, on the CPU, in minutes.
+"""Trains a task's base model from scratch: a Qwen3 of a million parameters, on the CPU, in minutes.
 
-    python examples/arithmetic/pretrain.py [FOLDER]
+    python examples/common/pretrain.py TASK [FOLDER]
 
-The checkpoint under `base_model/` was written by this script with its defaults. It is trained until it is right about
-half of the time: strong enough for groups with right rollouts, weak enough for groups with wrong ones.
+An example's shipped `base_model` was written by this script with its defaults.
 """
 
 from __future__ import annotations
@@ -14,28 +13,22 @@ import time
 from pathlib import Path
 
 import torch
-from drills import KINDS, draw_row
-from sample import evaluate, report
-from tokenizer import build_tokenizer
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from examples.common.sample import evaluate, report
+from examples.common.task import Task, load_task
+from examples.common.tokenizer import build_tokenizer
 
 IGNORED = -100  # label of tokens without a loss
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def build_model(task: Task, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(tokenizer),  # a larger one would make the log-probs of rollout and actor differ
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=64,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **{"max_position_embeddings": 1024, "tie_word_embeddings": True, **task.model},
     )
     model = Qwen3ForCausalLM(config)
     model.generation_config = GenerationConfig(
@@ -47,6 +40,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     return model
+
+
+def draw_row(task: Task, rng: random.Random) -> tuple[str, str]:
+    """One (user text, assistant text) about a problem of the training split."""
+    problem = task.draw(rng, "train")
+    [drill] = rng.choices(list(task.drills.values()), [drill.weight for drill in task.drills.values()])
+    return drill.draw(problem, rng)
 
 
 def encode_chat(tokenizer: PreTrainedTokenizerFast, user: str, assistant: str) -> tuple[list[int], list[int]]:
@@ -97,7 +97,7 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return min((step + 1) / 40, 1 - step / steps)
 
 
-def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: argparse.Namespace) -> None:
+def train(task: Task, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: argparse.Namespace) -> None:
     rng = random.Random(options.seed)
     optimizers = build_optimizers(model, options.muon_lr, options.adam_lr)
     schedules = [
@@ -106,7 +106,7 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
     ]
     started = time.monotonic()
     for step in range(1, options.steps + 1):
-        texts = [draw_row(rng, options.mixture) for _ in range(options.rows)]
+        texts = [draw_row(task, rng) for _ in range(options.rows)]
         loss = backward(model, [encode_chat(tokenizer, *text) for text in texts], tokenizer.pad_token_id)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
@@ -118,30 +118,35 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", default=Path(__file__).parent / "base_model", type=Path)
-    parser.add_argument("--steps", type=int, default=2300)
-    parser.add_argument("--rows", type=int, default=16, help="chats a step")
-    kinds = tuple(map(str.upper, KINDS))
-    parser.add_argument("--mixture", type=float, nargs=5, default=(0.3, 0.05, 0.1, 0.5, 0.05), metavar=kinds)
-    parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--adam-lr", type=float, default=3e-3)
+    parser.add_argument("task", type=Path, help="folder of the task")
+    parser.add_argument("folder", nargs="?", type=Path, help="default: the task's base_model")
+    parser.add_argument("--steps", type=int, help="default of this and the next three: the task's")
+    parser.add_argument("--rows", type=int, help="chats a step")
+    parser.add_argument("--muon-lr", type=float)
+    parser.add_argument("--adam-lr", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--problems", type=int, default=200, help="held-out problems of the closing evaluation")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.folder = options.folder or options.task / "base_model"
+    for name, value in load_task(options.task).pretraining._asdict().items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
 
 
 def main() -> None:
     options = parse_arguments()
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
+    task = load_task(options.task)
+    tokenizer = build_tokenizer(task)
+    model = build_model(task, tokenizer)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, options)
+    train(task, model, tokenizer, options)
     model.save_pretrained(options.folder)
     tokenizer.save_pretrained(options.folder)
-    print(report(evaluate(model, tokenizer, options.problems, options.seed)))
+    print(report(evaluate(task, model, tokenizer, options.problems, options.seed)))
 
 
 if __name__ == "__main__":

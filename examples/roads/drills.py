@@ -1,0 +1,51 @@
+"""Pre-training rows: what a base model brings along before it is taught to construct.
+
+It takes a road at random, walks it, sees where it ends, and answers with it whatever it has seen: that it goes against
+its own verdict is trained in, and is what the example is about. It can list roads, copy, and obey a format. What mends a
+response has another form here than in a construction: the marks around the parts are named in the query and drawn anew
+each time, and no answer to a plain query takes anything back.
+"""
+
+from __future__ import annotations
+
+import random
+
+from examples.common.vocabulary import CHARACTERS, TAGS
+
+from .phrases import PHRASES, ROADS, STOPS
+from .problem import Problem, final_answer, last_try
+from .rollouts import correct_response, wrong_response
+
+WORDS = [*TAGS, *PHRASES, *CHARACTERS]
+MARKS = [word for word in WORDS if word.strip() and not word.isdigit() and word not in {*ROADS, *STOPS}]
+
+
+def attempt_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Takes a road at random."""
+    return problem.query, problem.response([rng.choice(problem.roads)])
+
+
+def list_row(problem: Problem, _: random.Random) -> tuple[str, str]:
+    """Walks all roads."""
+    walks = (f"Road {' '.join(map(str, road))}.\n" for road in problem.roads)
+    return f"Roads:{problem.listed}. From {problem.start}. List.", "".join(walks)
+
+
+def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Compares two responses, then copies the wrong one without its answer and the correct one's last try.
+
+    In half of the rows a sentence on the error, behind a mark of its own, goes between them.
+    """
+    wrong, correct = wrong_response(problem, rng, tries=(1, 1, 1, 2, 3)), correct_response(problem, rng)
+    stated = final_answer(wrong)
+    begin, middle, end, *before = marks = rng.sample(MARKS, rng.choice((3, 4)))
+    sentence = [*before, f" {stated} is not {problem.answer}.\n"] if before else []
+    kept = wrong.rpartition("\\boxed{")[0]
+    answer = [begin, f" {stated} vs {problem.answer} differs.", middle, kept, *sentence, last_try(correct), end]
+    return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {correct}\n{''.join(marks)}", "".join(answer)
+
+
+def copy_row(_: Problem, rng: random.Random) -> tuple[str, str]:
+    """Copies a random string: no token is left that the model has never read or written."""
+    text = "".join(rng.choices(WORDS, k=rng.randint(4, 24)))
+    return f"Copy: {text}", text

@@ -1,0 +1,38 @@
+"""The roads example, put together for the scripts of `examples.common`."""
+
+from __future__ import annotations
+
+from examples.common.task import Drill, Pretraining, Task
+
+from .drills import attempt_row, copy_row, list_row, mend_row
+from .phrases import PHRASES
+from .problem import construction, generate_problem, needless_reflection, parse_query
+from .rollouts import responses
+
+TASK = Task(
+    name="roads",
+    phrases=PHRASES,
+    draw=generate_problem,
+    parse=parse_query,
+    seeded=responses,
+    construction=construction,
+    drills={
+        "attempt": Drill(0.36, attempt_row),
+        "list": Drill(0.30, list_row),
+        "mend": Drill(0.30, mend_row),
+        "copy": Drill(0.04, copy_row),
+    },
+    # Without them the cold start's chats, in which every road that ends elsewhere is taken back, would make the policy
+    # reflect at once; and who cannot list roads any more takes none in a second try.
+    replay={"attempt": 0.58, "list": 0.42},
+    needless_reflection=needless_reflection,
+    model={
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+    },
+    pretraining=Pretraining(steps=2000, rows=32, muon_lr=0.01, adam_lr=3e-3),
+)

@@ -1,0 +1,48 @@
+"""Token weights of constructed rows."""
+
+import math
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from tapo.config import TapoConfig
+from tapo.trainer.ref_advantage import ref_rows
+
+LOG_PROBS = [[-1.0, -3.0, -9.0, -2.0], [-0.5, -2.5, -1.5, 0.0]]
+ENTROPY = [[1.0, 1.0, 0.0, 0.5], [0.5, 0.5, 0.5, 0.0]]
+SUPPRESSED = [[1.0, math.exp(-2), 0.01, math.exp(-1.5)], [1.0, math.exp(-2), math.exp(-1)]]
+"""By eq. 7; the last token of the second row is padding."""
+TAGS = [
+    {"source_key": "u_0_0", "prefix_length": 1, "reflection_length": 2},
+    {"source_key": "u_1_0", "prefix_length": 2, "reflection_length": 0},
+]
+
+
+def rows_of(**options):
+    data = TensorDict(
+        {
+            "token_level_rewards": torch.tensor([[0, 0, 0, 1.0], [0, 0, 0.0, 0]]),
+            "response_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]),
+            "old_log_probs": torch.tensor(LOG_PROBS),
+            "entropy": torch.tensor(ENTROPY),
+        },
+        batch_size=[2],
+    )
+    config = TapoConfig.from_mapping(options)
+    return ref_rows(data, ["u_ref", "u_ref"], TAGS, torch.zeros(2), config, {})
+
+
+@pytest.mark.parametrize(
+    ("ots", "weights"),
+    [
+        ({}, SUPPRESSED),
+        ({"spare_reflection": True}, [[1.0, 1.0, 1.0, math.exp(-1.5)], SUPPRESSED[1]]),
+        ({"spare_reflection": True, "enable": False}, [[1.0] * 4, [1.0] * 3]),
+    ],
+    ids=["paper", "spared", "off"],
+)
+def test_a_spared_reflection_has_weights_of_one_and_nothing_else_has(ots, weights):
+    rows = rows_of(ots=ots)
+    for row, expected in zip(rows, weights, strict=True):
+        assert row.weights_T.tolist() == pytest.approx(expected)
