@@ -56,8 +56,11 @@ if [[ -z "${STORE:-}" && -z "${SOURCE:-}" ]]; then
     say "Collecting $last steps of GRPO's rollouts"
     # Without a checkpoint to go on from, a run that was killed begins anew.
     [[ -d "$SOURCE/checkpoints" ]] || rm -rf "$SOURCE"
-    collecting=("trainer.rollout_data_dir=$SOURCE/rollouts" algorithm.tapo.enable=false)
-    if [[ "$RUN" == sft ]]; then collecting=("algorithm.tapo.dump_dir=$SOURCE/dump" algorithm.tapo.lambda_ref=0); fi
+    collecting=("trainer.rollout_data_dir=$SOURCE/rollouts")
+    case "$RUN" in
+      sft) collecting+=("algorithm.tapo.dump_dir=$SOURCE/dump" algorithm.tapo.lambda_ref=0) ;;
+      rejection) collecting+=(algorithm.tapo.enable=false) ;;
+    esac
     launch "$SOURCE" "$last" collecting "$MODEL" "trainer.total_training_steps=$last" trainer.test_freq=-1 "${collecting[@]}"
     touch "$SOURCE/complete"
   fi
