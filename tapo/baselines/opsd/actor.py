@@ -28,11 +28,13 @@ class _WithDivergence:
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self: Any) -> None:
-        """verl's, then the loss."""
+        """verl's, then the loss; the reference policy, where it is the teacher, is shown its logits by the same one."""
         super().init_model()
         if self.actor is not None:
             self.loss_fn = OpsdLoss(self.loss_fn)
             self.actor.set_loss_fn(self.loss_fn)
+        if self.ref is not None:
+            self.ref.set_loss_fn(OpsdLoss(None))
 
 
 class OpsdActorRolloutRefWorker(_WithDivergence, ActorRolloutRefWorker):

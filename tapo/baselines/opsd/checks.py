@@ -74,11 +74,16 @@ class CheckOpsdBeforeRay(Callback):
 
 
 def prepare_opsd_run(config: DictConfig) -> OpsdConfig:
-    """Check the run and set verl's own name of the trainer mode back, which verl compares with in many places."""
+    """Check the run, set verl's own name of the trainer mode back, which verl compares with in many places, and have a
+    reference policy where it is the teacher."""
     opsd = check_opsd_run(config)
+    actor = config.actor_rollout_ref.actor
     with open_dict(config):
         mode = config.trainer.v1.trainer_mode
         config.trainer.v1.trainer_mode = TRAINER_MODES.get(mode, mode)
+        if opsd.teacher == "initial" and not (actor.use_kl_loss or config.algorithm.use_kl_in_reward):
+            # What verl makes a reference policy for; of no weight, it changes no gradient.
+            actor.use_kl_loss, actor.kl_loss_coef = True, 0.0
     return opsd
 
 

@@ -28,8 +28,8 @@ DIVERGENCES = {"reverse_kl": "reverse", "forward_kl": "forward"}
 
 
 class OpsdConfig(Options):
-    """On-policy self-distillation in place of GRPO. The teacher is the policy before the step's updates, with the
-    solution in its prompt; "published" is arXiv 2601.18734 and its code."""
+    """On-policy self-distillation in place of GRPO: the policy, with the solution in its prompt, is the teacher.
+    "Published" is arXiv 2601.18734 and its code."""
 
     mode: Literal["advantage", "reverse_kl", "forward_kl"] = "advantage"
     """What is trained. `advantage`: log pi(y_t | query, solution) - log pi(y_t | query) of each sampled token is its
@@ -46,6 +46,9 @@ class OpsdConfig(Options):
     top_k: AtLeastOne | None = 64
     """Entries of the vocabulary that a divergence tells apart: the teacher's most probable ones, with all others as one
     (published: the whole vocabulary, or the teacher's top k); null: the whole vocabulary."""
+    teacher: Literal["policy", "initial"] = "policy"
+    """Whose weights the teacher has: the policy's before the step's updates, or those that the run began with
+    (published), which is the run's reference policy; without a KL term one is made for it."""
     privileged: Literal["sibling", "solution"] = "sibling"
     """What the teacher is shown: a correct rollout of the same query other than the one that it teaches, or the
     dataset's solution (published)."""

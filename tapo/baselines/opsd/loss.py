@@ -1,6 +1,5 @@
 """verl's policy loss, and beside it the divergence from the teacher over the vocabulary."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,12 +47,12 @@ class OpsdLoss:
     them. In the teacher's pass it hands on the teacher's distribution, in an update the divergence of the student's.
 
     Args:
-        loss_fn: verl's `ppo_loss` with the actor's config bound to it.
+        loss_fn: verl's `ppo_loss` with the actor's config bound to it; None for a model that is a teacher alone.
     """
 
-    def __init__(self, loss_fn: partial):
-        self.loss_fn: Callable[..., tuple[torch.Tensor, dict[str, Any]]] = loss_fn
-        self.config = loss_fn.keywords["config"]
+    def __init__(self, loss_fn: partial | None):
+        self.loss_fn = loss_fn
+        self.config = loss_fn.keywords["config"] if loss_fn else None
         self._teacher: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(
@@ -77,6 +76,7 @@ class OpsdLoss:
         if teacher is not None:
             model_output.update(self._taken(model_output["log_probs"].offsets()))
             return model_output["log_probs"].values().sum() * 0.0, {}
+        assert self.loss_fn is not None
         loss, metrics = self.loss_fn(model_output=model_output, data=data, dp_group=dp_group)
         if DIVERGENCE not in model_output:
             return loss, metrics
@@ -104,6 +104,7 @@ class OpsdLoss:
 
     def _aggregated(self, divergence: torch.Tensor, data: TensorDict) -> torch.Tensor:
         """Over the rollouts' tokens or rows as `loss_agg_mode` says; those without a teacher count as zeros."""
+        assert self.config is not None
         return agg_loss(
             loss_mat=no_padding_2_padding(divergence, data),
             loss_mask=data[MASK_FIELD].to_padded_tensor(0).bool(),

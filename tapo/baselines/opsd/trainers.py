@@ -8,6 +8,7 @@ from typing import Any
 import ray
 import torch
 from omegaconf import DictConfig
+from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
@@ -50,7 +51,7 @@ class OpsdTrainer:
 
     def _init_resource_pool_mgr(self: Any) -> None:
         super()._init_resource_pool_mgr()
-        for role in ACTOR_ROLES if self.opsd.direction else ():
+        for role in (*ACTOR_ROLES, Role.RefPolicy) if self.opsd.direction else ():
             if role in self.role_worker_mapping:
                 self.role_worker_mapping[role] = ray.remote(self.actor_worker_cls)
 
@@ -129,10 +130,19 @@ class TeacherLogProbs(PPOTrainer):
             ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
             teacher = put_teacher_rows(rows, multiple=ranks * self._log_prob_micro_batch(), ranks=ranks)
             teacher.extra_info.update(self._teacher_pass())
-            self.actor_rollout_wg.compute_log_prob(teacher)
+            self._score(teacher)
             self._taught = take_teacher_rows(teacher, top_k=bool(self.opsd.direction))
         self._lesson.seconds += time.perf_counter() - started
         return batch
+
+    def _score(self: Any, teacher: KVBatchMeta) -> None:
+        """The forward pass: by the policy, or by the reference policy as verl asks it."""
+        if self.opsd.teacher == "initial" and not self.ref_in_actor:
+            self.ref_policy_wg.compute_ref_log_prob(teacher)
+            return
+        if self.opsd.teacher == "initial":
+            teacher.extra_info["no_lora_adapter"] = True
+        self.actor_rollout_wg.compute_log_prob(teacher)
 
     def _teacher_pass(self: Any) -> dict[str, Any]:
         """As verl's pass for old log-probs, but for the entropy; a divergence needs the logits too."""

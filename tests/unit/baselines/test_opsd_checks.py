@@ -1,6 +1,7 @@
 """The options of `algorithm.opsd`, and what is refused of a run."""
 
 import pytest
+from verl.trainer.ppo.utils import need_reference_policy
 
 from tapo.baselines.opsd.checks import CheckOpsdBeforeRay, check_opsd_run, prepare_opsd_run
 from tapo.baselines.opsd.config import OpsdConfig
@@ -50,6 +51,17 @@ def test_verls_own_mode_name_is_set_back_and_its_modes_are_kept():
         config = composed("+tapo=opsd", f"trainer.v1.trainer_mode={given}")
         prepare_opsd_run(config)
         assert config.trainer.v1.trainer_mode == expected
+
+
+def test_the_initial_policy_is_verls_reference_policy_at_no_weight_where_the_run_has_none():
+    config = composed("+tapo=opsd", "algorithm.opsd.teacher=initial")
+    assert not need_reference_policy(config)
+    prepare_opsd_run(config)
+    assert need_reference_policy(config) and config.actor_rollout_ref.actor.kl_loss_coef == 0
+    kl = ["actor_rollout_ref.actor.use_kl_loss=true", "actor_rollout_ref.actor.kl_loss_coef=0.1"]
+    config = composed("+tapo=opsd", "algorithm.opsd.teacher=initial", *kl)
+    prepare_opsd_run(config)
+    assert config.actor_rollout_ref.actor.kl_loss_coef == 0.1
 
 
 def test_the_launch_command_stops_with_the_sentence():

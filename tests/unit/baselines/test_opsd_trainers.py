@@ -65,13 +65,13 @@ class Trainer(OpsdTrainer, Teacher):
         self._taught, self._rollouts, self._lesson = {}, [], Lesson()
         self._context, self.global_steps, self.passes = 10_000, 3, []
         self.actor_rollout_wg = SimpleNamespace(
-            _dispatch_info={"actor": list(range(ranks))}, compute_log_prob=self._score
+            _dispatch_info={"actor": list(range(ranks))}, compute_log_prob=self._score_rows
         )
         rollout = {"temperature": 0.7, "response_length": 40, "log_prob_use_dynamic_bsz": micro_batch is None}
         rollout |= {"log_prob_micro_batch_size_per_gpu": micro_batch, "log_prob_max_token_len_per_gpu": 1000}
         self.config = OmegaConf.create({"data": {}, "actor_rollout_ref": {"rollout": rollout}})
 
-    def _score(self, batch):
+    def _score_rows(self, batch):
         """The teacher gives every token the same probability, and says at each position where it stands."""
         self.passes.append(batch)
         for key in batch.keys:
@@ -171,7 +171,7 @@ def test_the_teacher_reads_the_sibling_and_scores_the_rollouts_own_tokens(store,
 
     def score(rows):
         seen.update({key: dict(store.rows[key]) for key in rows.keys})
-        Trainer._score(trainer, rows)
+        Trainer._score_rows(trainer, rows)
 
     trainer.actor_rollout_wg.compute_log_prob = score
     step(trainer, batch)
@@ -246,6 +246,20 @@ def test_the_metrics_count_who_is_taught_and_who_is_not_and_forget_the_step(stor
 def test_a_solution_of_the_dataset_teaches_every_rollout(store, tokenizer, batch):
     metrics = step(Trainer(tokenizer, store, privileged="solution", solution_key="extra_info.solution"), batch)
     assert metrics["opsd/rows/taught"] == 4 and metrics["opsd/groups/taught"] == 2
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_the_initial_policy_scores_where_it_is_the_teacher(store, tokenizer, batch, adapter):
+    trainer, by_reference = Trainer(tokenizer, store, teacher="initial"), []
+
+    def score(rows):
+        by_reference.append(rows)
+        Trainer._score_rows(trainer, rows)
+
+    trainer.ref_in_actor, trainer.ref_policy_wg = adapter, SimpleNamespace(compute_ref_log_prob=score)
+    metrics = step(trainer, batch)
+    assert metrics["opsd/rows/taught"] == 2 and len(by_reference) == (0 if adapter else 1)
+    assert trainer.passes[0].extra_info.get("no_lora_adapter", False) is adapter
 
 
 def test_rows_that_the_actor_cannot_take_or_that_answer_other_prompts_are_counted(store, tokenizer, batch):
