@@ -15,11 +15,13 @@ from tapo.files.markers import report_of
 from tapo.terminal import say
 
 OF_THE_SOURCE = (
-    "training/",
+    TRAINING_STEP,
+    "training/epoch",
+    "training/filter_groups/",
     "response_length",
     "prompt_length",
     "perf/total_num_tokens",
-    "timing_s/",
+    "timing_s/gen",
     "tapo/groups/",
     "tapo/construct/",
     "tapo/tokens/construct_generated",
