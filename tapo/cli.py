@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tapo.baselines.sft.options import SftDataOptions, SftLogOptions
 from tapo.cold_start.options import BuildOptions
+from tapo.comparison.options import CompareCommand
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
 from tapo.evaluation import options as evaluation
 from tapo.generation.engine import ServersFailed
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "eval report": (evaluation.ReportCommand, "tapo.evaluation.render:report_runs"),
     "eval reflections": (evaluation.ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
     "eval constructions": (evaluation.ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
+    "compare": (CompareCommand, "tapo.comparison.command:compare"),
     "plot": (evaluation.PlotCommand, "tapo.evaluation.plots:plot_runs"),
     "summary": (evaluation.SummaryCommand, "tapo.evaluation.render:summarise_runs"),
     "inspect": (InspectOptions, "tapo.inspection.page:run_inspect"),

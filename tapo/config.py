@@ -9,17 +9,28 @@ from typing_extensions import Self
 
 from tapo.core.defaults import MIN_PREFIX_SHARE, REWARD_THRESHOLD
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
-from tapo.core.selection import paper_thresholds
+from tapo.core.schedule import scheduled
+from tapo.core.selection import PAPER_N_NEG, PAPER_N_POS, least_of
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
 
 __all__ = [
     "ConfigError",
     "ConstructionConfig",
+    "LambdaSchedule",
     "OtsConfig",
     "RefLossConfig",
     "SpliceOptions",
     "TapoConfig",
     "read_tapo_config",
+]
+
+
+RolloutsOrShare = Annotated[
+    int | float,
+    Needs(
+        "an integer >= 1, a share of the group between 0 and 1, or null",
+        lambda least: least >= 1 if isinstance(least, int) else 0 < least < 1,
+    ),
 ]
 
 
@@ -50,6 +61,29 @@ class RefLossConfig(Options):
     """What their loss is divided by (the paper does not say). `own`: the update's constructed tokens, so that few rows
     weigh as much together as all rollouts; `rollouts`: what the rollouts of the same mini-batch are divided by, so that
     each token counts alike. Rows in place of tokens where `actor.loss_agg_mode` counts rows."""
+    prefix_weight: Share = 1.0
+    """Weight of the kept prefix's tokens, 0 to 1, on top of OTS (paper: 1, the erroneous prefix is trained like the
+    rest). 0 masks it in the policy loss; what the loss is divided by, KL and entropy terms stay as they are."""
+    grad_norms_every: AtLeastZero = 0
+    """Every so many steps the gradient norm of each loss by itself is logged, before clipping, that of constructed rows
+    times lambda_ref; 0 never. Such a step computes its update three times over, and the update is the same."""
+
+
+class LambdaSchedule(Options):
+    """How the weight of the constructed rows' loss changes from `lambda_ref` on (the paper keeps it constant)."""
+
+    shape: Literal["constant", "linear", "cosine"] = "constant"
+    """`linear` and `cosine` go from lambda_ref in the first step to `end`."""
+    end: NotNegative = 0.0
+    """The weight behind the last step of the schedule. At 0 the run goes on as GRPO, and constructs for inspection."""
+    steps: AtLeastOne | None = None
+    """Training steps until `end`; null: all of the run's. A function of the global step, whatever was resumed."""
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if self.shape == "constant" and (self.end or self.steps):
+            raise ConfigError("shape", self.shape, "needs linear or cosine where end or steps are given")
+        return self
 
 
 class SpliceOptions(Options):
@@ -87,20 +121,27 @@ class TapoConfig(Options):
 
     enable: bool = True
     """False constructs nothing: the run is what it is without TAPO."""
-    n_pos: AtLeastOne | None = None
-    """Least number of correct rollouts of an eligible group; null: a quarter of it, as the paper's 2 of 8."""
-    n_neg: AtLeastOne | None = None
-    """Least number of wrong rollouts of an eligible group; null: half of it, as the paper's 4 of 8."""
+    n_pos: RolloutsOrShare | None = None
+    """Least number of correct rollouts of an eligible group, or below 1 the least share of it, rounded down and at
+    least one rollout; null: a quarter, as the paper's 2 of 8."""
+    n_neg: RolloutsOrShare | None = None
+    """The same of wrong rollouts; null: half of the group, as the paper's 4 of 8."""
     m_max: AtLeastOne = 4
     """Most constructions of a group (paper: 4)."""
     lambda_ref: NotNegative = 1.0
     """Weight of the constructed rows' loss (paper, eq. 6: 1.0); 0 constructs for inspection and trains as GRPO does."""
+    lambda_schedule: LambdaSchedule = LambdaSchedule()
     contrast: Literal["source", "failed", "none"] = "source"
     """What G_ref is compared with (the paper does not say). `source`: the rewards of the wrong rollouts built upon
     enter its mean and std; `failed`: the constructed rows alone, failed ones included; `none`: failed ones are
     dropped, and a group whose rewards are then all equal has no advantage."""
-    reconstruction: Literal["micro_reflective", "full"] = "micro_reflective"
-    """`full` drops the prefix and trains a whole corrected solution (ablation)."""
+    advantage: Literal["decoupled", "coupled"] = "decoupled"
+    """`coupled` puts constructed rows into the rollouts' group, with one mean and one std over both (control: what
+    decoupling prevents). The rollouts' advantages change; `contrast: source` adds nothing to it."""
+    reconstruction: Literal["micro_reflective", "full", "extra_correct"] = "micro_reflective"
+    """`full` drops the prefix and trains a whole corrected solution (ablation); `extra_correct` asks for nothing and
+    trains one more copy of the correct sibling in its place (control: is the gain more than an extra correct
+    sample?)."""
     correct_key: str | None = None
     """What says that a rollout is correct; null: its reward. Where the reward holds more than correctness (length
     penalties, format bonuses), the key of the reward's extra info that holds it: `acc`, say."""
@@ -134,13 +175,23 @@ class TapoConfig(Options):
 
     def thresholds(self, group_size: int) -> tuple[int, int]:
         """(n_pos, n_neg) of a group of `group_size` rollouts: as configured, else the paper's shares of it."""
-        n_pos, n_neg = paper_thresholds(group_size)
-        return self.n_pos or n_pos, self.n_neg or n_neg
+        return least_of(group_size, self.n_pos or PAPER_N_POS), least_of(group_size, self.n_neg or PAPER_N_NEG)
+
+    def lambda_at(self, step: int, total_steps: int) -> float:
+        """The weight of the constructed rows' loss in a global step, from 1 on, of a run of `total_steps`."""
+        schedule = self.lambda_schedule
+        progress = (step - 1) / (schedule.steps or total_steps)
+        return scheduled(schedule.shape, self.lambda_ref, schedule.end, progress)
 
     @property
     def keep_prefix(self) -> bool:
         """Whether a constructed trajectory begins with the wrong rollout's own tokens."""
         return self.reconstruction == "micro_reflective"
+
+    @property
+    def asks_actor(self) -> bool:
+        """Whether the rollout engine answers a construction prompt."""
+        return self.reconstruction != "extra_correct"
 
     def template(self) -> str:
         """The construction prompt in force.

@@ -65,6 +65,12 @@ class Progress:
             of = f" of {self._total}" if self._total else ""
             say(f"{self._title}: {self._item}{done}{of}, {status}", self._console)
 
+    def note(self, status: str) -> None:
+        """What is being done, where no item is done yet or the next one takes long."""
+        self._bar.update(self._task, status=status)
+        if not self._console.is_terminal:
+            say(f"{self._title}: {status}", self._console)
+
     def advance(self, *, done_before: bool = False) -> None:
         """One item further, with rate and time left; items done by an earlier call do not count towards the rate."""
         self._done += 1

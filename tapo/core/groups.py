@@ -14,6 +14,11 @@ def ref_group(uid: str) -> str:
     return uid + REF_SUFFIX
 
 
+def query_group(uid: str) -> str:
+    """The query that a group is of, whichever of the two it is: the inverse of `ref_group`."""
+    return uid.removesuffix(REF_SUFFIX)
+
+
 def is_ref_group(uid: str) -> bool:
     """Whether `uid` names a group of constructed trajectories."""
     return uid.endswith(REF_SUFFIX)

@@ -6,13 +6,16 @@ from typing import Protocol
 
 from tapo.core.defaults import REWARD_THRESHOLD
 
+PAPER_N_POS, PAPER_N_NEG = 0.25, 0.5
+"""The paper's thresholds 2 and 4 as shares of its K = 8."""
 
-def paper_thresholds(group_size: int) -> tuple[int, int]:
-    """(n_pos, n_neg) of a group of `group_size` rollouts: the paper's shares of its K = 8, a quarter and a half.
 
-    Rounded down and at least 1 each: 2 and 4 of 8, 1 and 2 of 4 or 5, 16 and 32 of 64.
+def least_of(group_size: int, threshold: float) -> int:
+    """A threshold in rollouts of a group: below 1 it is a share, rounded down and at least one rollout.
+
+    The paper's are 2 and 4 of 8, 1 and 2 of 4 or 5, 16 and 32 of 64.
     """
-    return max(group_size // 4, 1), max(group_size // 2, 1)
+    return int(threshold) if threshold >= 1 else max(math.floor(threshold * group_size + 1e-9), 1)
 
 
 class UniformSource(Protocol):

@@ -70,9 +70,9 @@ def estimates(
         One estimate a figure.
     """
     columns = numerators_PF.shape[1]
-    values_F = _ratio(numerators_PF.sum(axis=0), denominators_PF.sum(axis=0))
-    drawn_RF = _drawn_ratios(numerators_PF, denominators_PF, resamples, seed)
-    return [_estimate(float(values_F[i]), None if drawn_RF is None else drawn_RF[:, i]) for i in range(columns)]
+    values_F = ratios(numerators_PF.sum(axis=0), denominators_PF.sum(axis=0))
+    drawn_RF = drawn_ratios(numerators_PF, denominators_PF, resamples, seed)
+    return [estimate_of(float(values_F[i]), None if drawn_RF is None else drawn_RF[:, i]) for i in range(columns)]
 
 
 def paired_differences(
@@ -93,17 +93,19 @@ def paired_differences(
     assert first[0].shape == second[0].shape
     figures = first[0].shape[1]
     both = np.hstack([first[0], second[0]]), np.hstack([first[1], second[1]])
-    values = _ratio(both[0].sum(axis=0), both[1].sum(axis=0))
-    drawn = _drawn_ratios(*both, resamples, seed)
+    values = ratios(both[0].sum(axis=0), both[1].sum(axis=0))
+    drawn = drawn_ratios(*both, resamples, seed)
     return [
-        _estimate(
+        estimate_of(
             float(values[figures + i] - values[i]), None if drawn is None else drawn[:, figures + i] - drawn[:, i]
         )
         for i in range(figures)
     ]
 
 
-def _drawn_ratios(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: int) -> np.ndarray | None:
+def drawn_ratios(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: int) -> np.ndarray | None:
+    """Float64 [resamples, figures]: each figure over problems drawn with replacement, NaN where it is undefined; None
+    with too few problems to draw from."""
     if len(numerators) < LEAST_PROBLEMS:
         return None
     # A constant column weighs the same in every resample, so the denominators of means need no product.
@@ -112,14 +114,16 @@ def _drawn_ratios(numerators: np.ndarray, denominators: np.ndarray, resamples: i
     sums = resampled_sums(np.hstack([numerators, denominators[:, ~constant]]), resamples, seed)
     drawn_denominators = np.full((resamples, columns), float(len(numerators)))
     drawn_denominators[:, ~constant] = sums[:, columns:]
-    return _ratio(sums[:, :columns], drawn_denominators)
+    return ratios(sums[:, :columns], drawn_denominators)
 
 
-def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+def ratios(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """Numerators over denominators; NaN where a denominator is 0."""
     return np.divide(numerators, denominators, out=np.full(numerators.shape, np.nan), where=denominators > 0)
 
 
-def _estimate(value: float, drawn_R: np.ndarray | None) -> Estimate:
+def estimate_of(value: float, drawn_R: np.ndarray | None) -> Estimate:
+    """A figure with the 95 % percentile interval of its draws."""
     if np.isnan(value):
         return Estimate(None, None, None)
     if drawn_R is None:

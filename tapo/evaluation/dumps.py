@@ -29,7 +29,9 @@ BATCH = 1000
 """Texts that are tokenised at once."""
 UNKNOWN = -1
 COLUMNS = {"source": "i4", "problem": "i4", "uid": "i4", "correct": "?", "reflects": "?"}
-COLUMNS |= {"truncated": "i1", "unparsable": "i1", "answer": "i4", "length": "i4"}
+FLAGS = ("truncated", "unparsable", "needless_reflection")
+"""Fields of 0 and 1 that a dump may have: LengthRewardManager's, the verifier's, and that of a task that can tell."""
+COLUMNS |= dict.fromkeys(FLAGS, "i1") | {"answer": "i4", "length": "i4"}
 """One row a sample. Texts are numbered as they appear; `UNKNOWN` is a flag that is not there, or an answer that casts
 no vote."""
 
@@ -47,7 +49,7 @@ class Dump:
     sha256: str
     benchmarks: dict[str | None, pd.DataFrame]
     """Samples by `data_source` where rows carry it; else all under None. The columns are `problem` and those behind
-    `uid` in `COLUMNS`, without `truncated`, `unparsable` or `answer` where the dump cannot tell."""
+    `uid` in `COLUMNS`, without `answer` or one of `FLAGS` where the dump cannot tell."""
     problems: tuple[str, ...]
     """One digest a problem, equal in every run that asked the same prompt with the same ground truth."""
     fields: dict[str, str]
@@ -93,7 +95,7 @@ def _known(samples: pd.DataFrame, dumped_answers: bool) -> pd.DataFrame:
         dumped_answers: answers were dumped, so that none at all means none was given; else it means that this dump's
             answers do not stand in boxes, and the votes are unknown.
     """
-    dropped = ["source", "uid", *(name for name in ("truncated", "unparsable") if (samples[name] == UNKNOWN).any())]
+    dropped = ["source", "uid", *(name for name in FLAGS if (samples[name] == UNKNOWN).any())]
     if not dumped_answers and (samples["answer"] == UNKNOWN).all():
         dropped.append("answer")
     return samples.drop(columns=dropped)
@@ -143,8 +145,7 @@ class _Reader:
                 self.uids[prompt],
                 number > self.reward_threshold,
                 self.detector.reflects(row["output"]),
-                _flag(row.get("truncated")),
-                _flag(row.get("unparsable")),
+                *(_flag(row.get(name)) for name in FLAGS),
                 self._vote(row),
             )
             yield numbers, self._length(line, row)
@@ -168,7 +169,7 @@ class _Reader:
         """Decide by the first row which field each figure is read from."""
         fields = {"correct": "acc" if "acc" in row else "score"}
         fields["answer"] = "pred" if "pred" in row else "last \\boxed{} of output"
-        fields |= {name: name for name in ("unparsable", "truncated", "data_source") if name in row}
+        fields |= {name: name for name in (*FLAGS, "data_source") if name in row}
         dumped = "response_tokens" in row
         if dumped:
             self.tokenizer = None

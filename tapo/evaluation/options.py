@@ -99,7 +99,7 @@ class SummaryCommand(ReportOptions):
 
 
 class ReportCommand(SummaryCommand):
-    """Pass@k, accuracy, majority vote, DSR, ERR and more with 95 % intervals; each run against the first."""
+    """Pass@k, accuracy, majority vote, readings of DSR and ERR, with 95 % intervals; each run against the first."""
 
     out: Path | None = None
     """Folder for report.md, report.json and plots."""

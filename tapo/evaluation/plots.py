@@ -74,7 +74,7 @@ def new_figure(columns: int, rows: int = 1, *, width: float = 4.5, height: float
 def _draw_pass_at_k(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
     figures = run.at(benchmark).report.figures
     ks = [k for k in KS if f"pass@{k}" in figures]
-    _line(panel, ks, [figures[f"pass@{k}"] for k in ks], run.name, colour)
+    draw_line(panel, ks, [figures[f"pass@{k}"] for k in ks], run.name, colour)
     panel.set(xlabel="k", ylabel="Pass@k (%)", xscale="log")
     panel.set_xticks(KS, labels=list(map(str, KS)))
     panel.minorticks_off()
@@ -82,14 +82,14 @@ def _draw_pass_at_k(panel: Any, run: RunReport, benchmark: str, colour: str) -> 
 
 def _draw_steps(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
     steps = run.benchmarks[benchmark]
-    _line(panel, list(steps), [one.report.figures["accuracy"] for one in steps.values()], run.name, colour)
+    draw_line(panel, list(steps), [one.report.figures["accuracy"] for one in steps.values()], run.name, colour)
     panel.set(xlabel="step", ylabel="mean accuracy (%)")
 
 
 def _draw_rates(panel: Any, run: RunReport, benchmark: str, colour: str) -> None:
     figures = run.at(benchmark).report.figures
     direct, reflected = figures["dsr"], figures["err"]
-    panel.set(xlabel="ERR (%)", ylabel="DSR (%)")
+    panel.set(xlabel="P(correct | reflection) (%)", ylabel="P(correct | no reflection) (%)")
     if direct.value is None or reflected.value is None:
         missing = "no direct response" if direct.value is None else "no reflection"
         panel.plot([], [], "o", color=colour, label=f"{run.name}: {missing}")
@@ -102,7 +102,8 @@ def _draw_rates(panel: Any, run: RunReport, benchmark: str, colour: str) -> None
         panel.plot([100 * reflected.value] * 2, [100 * direct.low, 100 * direct.high], color=colour)
 
 
-def _line(panel: Any, xs: list[int], estimates: list[Any], name: str, colour: str) -> None:
+def draw_line(panel: Any, xs: Sequence[float], estimates: Sequence[Any], name: str, colour: str) -> None:
+    """Rates in per cent, with their intervals as a band where all have one."""
     panel.plot(xs, [100 * one.value for one in estimates], marker="o", color=colour, label=name)
     if all(one.low is not None for one in estimates):
         low, high = [100 * one.low for one in estimates], [100 * one.high for one in estimates]

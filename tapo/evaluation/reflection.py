@@ -1,4 +1,4 @@
-"""The two rates that rest on the reflection detector: DSR and ERR."""
+"""The rates that rest on the reflection detector: readings of DSR and ERR, and how often responses reflect."""
 
 import math
 from collections import Counter
@@ -8,6 +8,29 @@ from typing import Any
 
 from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.phrases import Detector, load_detector
+
+Cells = tuple[tuple[str, str], ...]
+"""Of the 2x2 table of responses by reflection and correctness, as `ReflectionReport.counts` nests them."""
+
+_DIRECT, _DIRECT_WRONG = ("no_reflection", "correct"), ("no_reflection", "wrong")
+_REFLECTED, _REFLECTED_WRONG = ("reflection", "correct"), ("reflection", "wrong")
+_ALL = (_DIRECT, _DIRECT_WRONG, _REFLECTED, _REFLECTED_WRONG)
+
+READINGS: dict[str, tuple[Cells, Cells]] = {
+    "dsr": ((_DIRECT,), (_DIRECT, _DIRECT_WRONG)),
+    "direct_and_correct": ((_DIRECT,), _ALL),
+    "direct_given_correct": ((_DIRECT,), (_DIRECT, _REFLECTED)),
+    "err": ((_REFLECTED,), (_REFLECTED, _REFLECTED_WRONG)),
+    "reflected_and_correct": ((_REFLECTED,), _ALL),
+    "reflected_given_correct": ((_REFLECTED,), (_DIRECT, _REFLECTED)),
+    "reflected_given_wrong": ((_REFLECTED_WRONG,), (_DIRECT_WRONG, _REFLECTED_WRONG)),
+}
+"""Name -> (cells of the numerator, cells of the denominator).
+
+The paper names DSR and ERR without denominators. `dsr`, `direct_and_correct` and `direct_given_correct` are readings of
+the first, `err`, `reflected_and_correct` and `reflected_given_correct` of the second; none is claimed to be the
+paper's (docs/evaluation.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +44,24 @@ class ReflectionReport:
     counts: dict[str, dict[str, int]]
     """{"no_reflection": {"correct", "wrong"}, "reflection": {"correct", "wrong"}}."""
 
+    @property
+    def readings(self) -> dict[str, float]:
+        """Every rate of `READINGS`, `dsr` and `err` among them."""
+        return readings_of(self.counts)
+
+
+def readings_of(counts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The rates of `READINGS` from the 2x2 table; NaN where a denominator is 0.
+
+    Args:
+        counts: as in `ReflectionReport`; shares of responses do as well.
+    """
+
+    def total(cells: Cells) -> float:
+        return sum(counts[kind][outcome] for kind, outcome in cells)
+
+    return {name: total(part) / total(whole) if total(whole) else math.nan for name, (part, whole) in READINGS.items()}
+
 
 def reflection_rates(
     records: Iterable[Mapping[str, Any]],
@@ -28,7 +69,7 @@ def reflection_rates(
     *,
     reward_threshold: float = REWARD_THRESHOLD,
 ) -> ReflectionReport:
-    """DSR and ERR over responses (the paper names them without denominators; docs/evaluation.md states ours).
+    """Rates of reflection and correctness over responses (`READINGS` says which; docs/evaluation.md says why).
 
     Args:
         records: rows of a verl dump: the text under `output`, and `acc`, else `score`. A boolean under `reflection`
@@ -43,8 +84,8 @@ def reflection_rates(
     seen = Counter(_judged(record, index, detector, reward_threshold) for index, record in enumerate(records))
     kinds = (("no_reflection", False), ("reflection", True))
     counts = {kind: {"correct": seen[reflects, True], "wrong": seen[reflects, False]} for kind, reflects in kinds}
-    dsr, err = (part["correct"] / sum(part.values()) if any(part.values()) else math.nan for part in counts.values())
-    return ReflectionReport(dsr, err, counts)
+    readings = readings_of(counts)
+    return ReflectionReport(readings["dsr"], readings["err"], counts)
 
 
 def _judged(record: Mapping[str, Any], index: int, detector: Detector, reward_threshold: float) -> tuple[bool, bool]:

@@ -1,7 +1,7 @@
 """A report as tables on the terminal, and as Markdown, JSON and plots."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tapo.evaluation.bootstrap import Estimate
 from tapo.evaluation.options import ReportCommand, SummaryCommand
 from tapo.evaluation.plots import write_plots
 from tapo.evaluation.report import Comparison, Report, RunReport, build_report
-from tapo.evaluation.step_report import LABELS, Reported, StepReport, label
+from tapo.evaluation.step_report import IF_DUMPED, LABELS, Reported, StepReport, label
 from tapo.terminal import say
 
 MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
@@ -49,16 +49,21 @@ def _built(options: SummaryCommand, console: Console) -> Report:
 
 def print_report(report: Report, shown: Iterable[Table], console: Console) -> None:
     """Tables, sentences and notes."""
+    print_tables(shown, console)
+    for comparison in report.comparisons:
+        say(comparison.sentence, console)
+    for note in report.notes:
+        say(f"Note: {note}", console)
+
+
+def print_tables(shown: Iterable[Table], console: Console) -> None:
+    """Each under its title."""
     for title, header, rows in shown:
         say(f"\n{title}", console, style="bold")
         table = RichTable(*header)
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for comparison in report.comparisons:
-        say(comparison.sentence, console)
-    for note in report.notes:
-        say(f"Note: {note}", console)
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -80,7 +85,8 @@ def _figures(benchmark: str, reported: list[Reported]) -> Table:
     header = ["figure", *(f"{run}, step {step}" for run, step, *_ in reported)]
     reports = [one.report for one in reported]
     rows = [[name, *(str(getattr(report, name)) for report in reports)] for name in ("problems", "samples")]
-    names = dict.fromkeys([*(name for report in reports for name in report.figures), *LABELS])
+    usual = (name for name in LABELS if name not in IF_DUMPED)
+    names = dict.fromkeys([*(name for report in reports for name in report.figures), *usual])
     rows += [[label(name), *(_show_in(report, name) for report in reports)] for name in names]
     return f"{benchmark}: value [95 % interval]", header, rows
 
@@ -91,7 +97,11 @@ def _counts(benchmark: str, reported: list[Reported]) -> Table:
         for run, _, report, *_ in reported
         for kind, counts in report.reflection_counts.items()
     ]
-    return f"{benchmark}: responses behind DSR and ERR", ["run", "responses with", "correct", "wrong"], rows
+    return (
+        f"{benchmark}: responses by reflection and correctness",
+        ["run", "responses with", "correct", "wrong"],
+        rows,
+    )
 
 
 def _steps(benchmark: str, runs: list[RunReport]) -> Table:
@@ -163,10 +173,23 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def to_markdown(report: Report, plots: Iterable[Path] = ()) -> str:
     """GitHub-flavoured, with the protocol and the plots at its end."""
+    sentences = [comparison.sentence for comparison in report.comparisons]
+    return markdown("Evaluation report", sentences, tables(report), report.notes, _manifest(report), plots)
+
+
+def markdown(
+    title: str,
+    paragraphs: Iterable[str],
+    shown: Iterable[Table],
+    notes: Sequence[str],
+    manifest: dict[str, Any],
+    plots: Iterable[Path],
+) -> str:
+    """A report as a page; of the plots the PNG files, which must lie beside it."""
     template = Template(MARKDOWN.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True)
-    manifest = json.dumps(_manifest(report), indent=2, ensure_ascii=False)
     pictures = [file for file in plots if file.suffix == ".png"]
-    return template.render(report=report, tables=tables(report), manifest=manifest, plots=pictures)
+    told = json.dumps(manifest, indent=2, ensure_ascii=False)
+    return template.render(title=title, paragraphs=paragraphs, tables=shown, notes=notes, manifest=told, plots=pictures)
 
 
 def to_json(report: Report) -> dict[str, Any]:

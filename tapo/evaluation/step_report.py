@@ -10,6 +10,7 @@ import pandas as pd
 from tapo.evaluation.bootstrap import Estimate, estimates
 from tapo.evaluation.dumps import UNKNOWN, Dump
 from tapo.evaluation.pass_at_k import pass_at_k
+from tapo.evaluation.reflection import READINGS
 
 KS = (1, 2, 4, 5, 8, 16)
 FEW_PROBLEMS = 10
@@ -18,14 +19,22 @@ FEW_PROBLEMS = 10
 LABELS = {
     "accuracy": "mean accuracy",
     "majority": "majority vote",
-    "dsr": "DSR: P(correct | no reflection)",
-    "err": "ERR: P(correct | reflection)",
+    "dsr": "DSR as P(correct | no reflection)",
+    "direct_and_correct": "DSR as P(correct and no reflection)",
+    "direct_given_correct": "DSR as P(no reflection | correct)",
+    "err": "ERR as P(correct | reflection)",
+    "reflected_and_correct": "ERR as P(correct and reflection)",
+    "reflected_given_correct": "ERR as P(reflection | correct)",
+    "reflected_given_wrong": "P(reflection | wrong)",
     "reflections": "responses with a reflection",
+    "needless_reflection": "responses with a needless reflection",
     "length": "response length",
     "truncated": "truncated",
     "unparsable": "unparsable answers",
 }
 """Key in the JSON report -> name in tables; Pass@k comes behind the accuracy as `pass@K`."""
+IF_DUMPED = ("needless_reflection",)
+"""Figures that only some tasks can tell: left out where a dump does not have them."""
 
 
 class Ratios(NamedTuple):
@@ -42,7 +51,7 @@ class Ratios(NamedTuple):
         return numerators_PF, denominators_PF
 
     def reflection_counts(self) -> dict[str, dict[str, int]]:
-        """The 2x2 table behind DSR and ERR, as in `ReflectionReport.counts`."""
+        """The 2x2 table behind the readings of DSR and ERR, as in `ReflectionReport.counts`."""
         counts = {}
         for kind, name in (("no_reflection", "dsr"), ("reflection", "err")):
             correct, responses = (int(sums_PF[name].sum()) for sums_PF in self)
@@ -109,8 +118,8 @@ def step_report(
 def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, list[str]]:
     """All figures that the samples can tell, and notes on those that they cannot.
 
-    Means give every problem the same weight, however many samples it has. DSR and ERR pool responses, so that they are
-    the ratios of the counts beside them.
+    Means give every problem the same weight, however many samples it has. The readings of DSR and ERR pool responses,
+    so that they are ratios of the counts beside them.
 
     Args:
         digests: of each problem, by its number in the samples.
@@ -128,18 +137,30 @@ def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, li
         columns["majority"] = majority_votes(samples)
     else:
         notes.append("majority vote unknown: the dump has neither `pred` nor answers in \\boxed{}")
-    columns["dsr"], columns["err"] = sums["correct"] - sums["reflecting_correct"], sums["reflecting_correct"]
-    columns |= {"reflections": means["reflects"], "length": means["length"]}
-    for name in ("truncated", "unparsable"):
+    rates, responses = _readings(sums)
+    columns |= {**rates, "reflections": means["reflects"], "length": means["length"]}
+    for name in ("needless_reflection", "truncated", "unparsable"):
         if name in samples:
             columns[name] = means[name]
-        else:
+        elif name not in IF_DUMPED:
             notes.append(f"{label(name)} unknown: the dump does not tell for every row")
     numerators_PF = pd.DataFrame(columns, dtype=float)
-    denominators_PF = pd.DataFrame(1.0, index=numerators_PF.index, columns=numerators_PF.columns)
-    denominators_PF["dsr"], denominators_PF["err"] = n_P - sums["reflects"], sums["reflects"]
+    denominators_PF = pd.DataFrame(1.0, index=numerators_PF.index, columns=numerators_PF.columns).assign(**responses)
     index = pd.Index([digests[number] for number in sums.index])
     return Ratios(numerators_PF.set_axis(index), denominators_PF.set_axis(index)), notes
+
+
+def _readings(sums: pd.DataFrame) -> tuple[dict[str, pd.Series], dict[str, pd.Series]]:
+    """Numerators and denominators of `READINGS`, responses a problem."""
+    reflected, direct = sums["reflecting_correct"], sums["correct"] - sums["reflecting_correct"]
+    cells_P = {
+        ("no_reflection", "correct"): direct,
+        ("no_reflection", "wrong"): sums["samples"] - sums["reflects"] - direct,
+        ("reflection", "correct"): reflected,
+        ("reflection", "wrong"): sums["reflects"] - reflected,
+    }
+    parts, wholes = ({name: sum(cells_P[c] for c in both[i]) for name, both in READINGS.items()} for i in (0, 1))
+    return parts, wholes
 
 
 def _usable_ks(n_P: pd.Series, notes: list[str]) -> list[int]:

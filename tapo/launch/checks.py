@@ -55,6 +55,11 @@ def _check_group(config: DictConfig, tapo: TapoConfig) -> None:
     """Groups must be compared within themselves, and be able to hold a correct and a wrong rollout."""
     key = "algorithm.adv_estimator"
     _require(get(config, key) != "gae", config, key, _NEEDS_CRITIC)
+    coupled = tapo.advantage == "coupled"
+    _require(not coupled or get(config, key) in ("grpo", "tapo"), config, key, _NEEDS_GRPO)
+    strategy = "actor_rollout_ref.actor.strategy"
+    measures = bool(tapo.ref.grad_norms_every)
+    _require(not measures or get(config, strategy) in ("fsdp", "fsdp2"), config, strategy, _NEEDS_FSDP)
     n = get(config, "actor_rollout_ref.rollout.n")
     if n < 2:
         allowed = "needs at least 2: a lone rollout has no sibling to learn from"
@@ -72,6 +77,13 @@ _NEEDS_CRITIC = (
     "it needs a critic, and TAPO compares rollouts within their group; give algorithm.adv_estimator=grpo or another "
     "critic-free one (rloo, reinforce_plus_plus_baseline, ...)"
 )
+
+_NEEDS_GRPO = (
+    "algorithm.tapo.advantage=coupled normalises rollouts and constructed rows together as GRPO does, which changes "
+    "the rollouts' advantages: it needs algorithm.adv_estimator=grpo"
+)
+
+_NEEDS_FSDP = "algorithm.tapo.ref.grad_norms_every takes norms without an update, which it can with fsdp and fsdp2"
 
 _REFUSED = {
     "critic.enable": "TAPO's advantages are group-relative: no critic takes part",

@@ -28,7 +28,7 @@ def prepare_run(config: DictConfig) -> TapoConfig:
         if config.algorithm.adv_estimator == "tapo":
             config.algorithm.adv_estimator = "grpo"
         _make_independent_of_this_machine(config, tapo)
-        if tapo.enable:
+        if tapo.enable and tapo.asks_actor:
             # Imported here: verl's model config pulls in transformers, which the launch command need not wait for.
             from verl.utils.config import omega_conf_to_dataclass
 

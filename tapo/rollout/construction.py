@@ -111,19 +111,10 @@ class GroupConstructor:
         candidate = Candidate(list(wrong.fields["raw_prompt"]), self._response(wrong), self._response(correct))
         construction = Construction(group, session_id, wrong, correct, Attempt(candidate))
         attempt = construction.attempt
-
-        async def ask(messages: list[dict[str, str]]) -> Answer:
-            return await self._ask(construction, messages)
-
-        async def score(spliced: Spliced) -> Verdict:
-            construction.output = constructed_output(wrong.output, spliced.ids, construction.answer_fields)
-            await self.score(construction.output, wrong.fields)
-            reward = construction.output.reward_score
-            assert reward is not None
-            return Verdict(reward, group.judge.is_correct(construction.output))
+        carry = self._take_sibling if self.config.reconstruction == "extra_correct" else self._carry
 
         try:
-            await asyncio.wait_for(self._constructor.carry(attempt, ask, score), self.config.construction.timeout_s)
+            await asyncio.wait_for(carry(construction), self.config.construction.timeout_s)
             # Behind the time-out: a row that is half published would be worse than a late one.
             await publish(construction)
         except asyncio.TimeoutError:
@@ -141,6 +132,33 @@ class GroupConstructor:
         if attempt.thought:
             self._warn_of_thinking()
         return construction
+
+    async def _carry(self, construction: Construction) -> None:
+        """Ask, parse, splice and score."""
+        group, wrong = construction.group, construction.wrong
+
+        async def ask(messages: list[dict[str, str]]) -> Answer:
+            return await self._ask(construction, messages)
+
+        async def score(spliced: Spliced) -> Verdict:
+            construction.output = constructed_output(wrong.output, spliced.ids, construction.answer_fields)
+            await self.score(construction.output, wrong.fields)
+            reward = construction.output.reward_score
+            assert reward is not None
+            return Verdict(reward, group.judge.is_correct(construction.output))
+
+        await self._constructor.carry(construction.attempt, ask, score)
+
+    async def _take_sibling(self, construction: Construction) -> None:
+        """The control `extra_correct`: the correct sibling as it is, with the reward and the log-probs it has."""
+        attempt, source = construction.attempt, construction.correct.output
+        sibling = attempt.candidate.correct
+        attempt.spliced = Spliced(list(sibling.ids), 0, "", correction=sibling.text)
+        attempt.reached += ["parsed", "spliced", "correct"]
+        attempt.reward, attempt.is_correct = sibling.reward, True
+        # Containers of its own: verl adds to them while it puts the row.
+        own = {"extra_fields": dict(source.extra_fields), "metrics": source.metrics.model_copy()}
+        construction.output = source.model_copy(update=own)
 
     def _response(self, rollout: Rollout) -> Response:
         output = rollout.output

@@ -1,7 +1,7 @@
 """What became of a group's constructions: the counts behind the funnel metrics."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,9 @@ from tapo.records import ConstructionRecord
 
 NO_CORRECT_KEY = "lacks correct_key"
 """How the reason begins for which a session without the run's `correct_key` is left alone."""
+
+NEEDLESS_REFLECTION = "needless_reflection"
+"""Key of the reward's extra info under which a task that can tell says whether a response reflects on no error."""
 
 
 @dataclass
@@ -33,6 +36,13 @@ class GroupReport:
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
     """Sessions that construction does not cover, by reason."""
+    looked_at: int = 0
+    """Sessions that it does."""
+    reflecting: int = 0
+    """Of these, such in whose response the detector behind DSR and ERR finds a reflection."""
+    judged_needless: int = 0
+    """Of these, such whose reward says whether the response reflects needlessly."""
+    needless: float = 0.0
 
     def count(self, record: ConstructionRecord) -> None:
         """Add one attempted construction."""
@@ -43,6 +53,14 @@ class GroupReport:
         if record.prefix_length is not None:
             self.prefix_fraction_sum += record.prefix_length / record.wrong_tokens
             self.without_reflection += int(record.has_reflection is False)
+
+    def look_at(self, *, reflects: bool, reward_info: Mapping[str, Any]) -> None:
+        """Add one rollout, with the extra info of its reward."""
+        self.looked_at += 1
+        self.reflecting += reflects
+        if (needless := reward_info.get(NEEDLESS_REFLECTION)) is not None:
+            self.judged_needless += 1
+            self.needless += float(needless)
 
     def to_tag(self) -> dict[str, Any]:
         """Plain containers, as TransferQueue tags carry them."""

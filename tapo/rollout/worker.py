@@ -13,8 +13,9 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from tapo import transfer
 from tapo.config import read_tapo_config
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
+from tapo.core.phrases import load_detector
 from tapo.core.token_lengths import token_lengths
-from tapo.core.tokens import turn_end_ids
+from tapo.core.tokens import response_text, turn_end_ids
 from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
@@ -42,6 +43,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         self._judge = Judge(*meant, rollout.response_length, turn_end_ids(self.tokenizer))
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
+        self._detector = load_detector()
         self._dump = RecordWriter(self._tapo.dump_dir, ConstructionRecord)
         self._constructor = GroupConstructor(
             self._tapo,
@@ -101,6 +103,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
     async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
         report.unsupported, report.usable = int(bool(group.left_alone)), int(bool(group.rollouts))
         report.left_alone = group.left_alone
+        self._look_at(group, report)
         self._warn_once(group.left_alone)
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
@@ -113,6 +116,12 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         # Behind the counts: a full disk loses lines of the dump, and no row that was published.
         for record in records:
             self._dump.write(record)
+
+    def _look_at(self, group: Group, report: GroupReport) -> None:
+        for rollout in group.rollouts:
+            text = response_text(rollout.output.response_ids, self.tokenizer)[1]
+            info = rollout.output.extra_fields.get("reward_extra_info") or {}
+            report.look_at(reflects=self._detector.reflects(text), reward_info=info)
 
     def _filtered(self, group: Group) -> bool:
         """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.

@@ -1,5 +1,7 @@
 """verl's actor workers with the combined loss. FSDP and Megatron alike: the engine underneath is verl's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -7,15 +9,21 @@ from tensordict import TensorDict
 from verl.experimental.separation.engine_workers import DetachActorWorker
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils import tensordict_utils as tu
-from verl.utils.device import get_device_id
+from verl.utils.device import get_device_id, get_device_name
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from tapo.core.groups import is_ref_group
 from tapo.trainer.batch import shuffled_rows
-from tapo.trainer.loss import KIND_FIELD, REF_TOTALS_FIELD, ROLLOUT_TOKENS_FIELD, PerKindLoss
+from tapo.trainer.loss import KIND_FIELD, PART_FIELD, PARTS, REF_TOTALS_FIELD, ROLLOUT_TOKENS_FIELD, PerKindLoss
 
 MINI_BATCH_FIELD = "tapo_mini_batch_size"
 """Rows of a mini-batch, constructed ones included: with it an update takes as many optimiser steps as GRPO's."""
+
+
+GRAD_NORMS_FIELD = "tapo_grad_norms"
+"""There where the gradient norm of each loss by itself is wanted."""
+GRAD_NORM = "tapo/grad_norm/"
+"""How the names of these metrics begin; a name of `PARTS` follows."""
 
 
 class TapoTrainingWorker(TrainingWorker):
@@ -60,7 +68,51 @@ class TapoTrainingWorker(TrainingWorker):
         total = tokens[~is_ref].sum().to(get_device_id())
         torch.distributed.all_reduce(total, group=self.engine.get_data_parallel_group())
         tu.assign_non_tensor_data(data, ROLLOUT_TOKENS_FIELD, int(total))
-        return super().train_batch(data)
+        norms = self._grad_norms(data) if tu.pop(data, key=GRAD_NORMS_FIELD, default=False) else {}
+        output = super().train_batch(data)
+        if output is not None:
+            tu.get(output, "metrics").update(norms)
+        return output
+
+    def _grad_norms(self, data: TensorDict) -> dict[str, float]:
+        """The gradient norm of each loss by itself, before clipping, by a pass of verl's over the mini-batch that stops
+        short of the update; empty on ranks that report nothing."""
+        norms = {}
+        for part in PARTS:
+            alone = data.copy()
+            tu.assign_non_tensor(alone, update_lr_scheduler=False, **{PART_FIELD: part})
+            with without_update(self.engine), same_random_numbers():
+                output = super().train_batch(alone)
+            if output is not None:
+                norms[GRAD_NORM + part] = tu.get(output, "metrics")["grad_norm"]
+        return norms
+
+
+@contextmanager
+def without_update(engine: Any) -> Iterator[None]:
+    """Within it the optimiser's step does nothing: parameters and moments stay as they are, and so does the scale of
+    losses in half precision.
+
+    verl's FSDP engines clip and take the norm in front of the step, and clear all gradients before the next pass.
+    """
+    step, scaler = engine.optimizer.step, getattr(engine, "scaler", None)
+    scale = scaler.state_dict() if scaler is not None else None
+    engine.optimizer.step = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        engine.optimizer.step = step
+        if scaler is not None:
+            scaler.load_state_dict(scale)
+
+
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Behind it dropout draws what it would have drawn without it."""
+    name = get_device_name()
+    devices = [] if name == "cpu" else [get_device_id()]
+    with torch.random.fork_rng(devices, device_type=name if devices else "cuda"):
+        yield
 
 
 class _CombinedLoss:

@@ -20,6 +20,9 @@ ROLLOUT_TOKENS_FIELD = "tapo_rollout_tokens"
 REF_TOTALS_FIELD = "tapo_ref_totals"
 """`RefTotals` of the update; not there without constructed rows."""
 LAMBDA_FIELD = "tapo_lambda_ref"
+PART_FIELD = "tapo_part"
+"""One of `PARTS` where a loss is wanted by itself; not there in an update."""
+PARTS = ("rollouts", "construct")
 
 AVERAGES_BY_ITSELF = "geo_mean"
 """The policy loss that averages over the rows of each micro-batch, whatever `loss_agg_mode` says."""
@@ -99,7 +102,13 @@ class PerKindLoss:
         refs = restrict(data, is_ref, tokens=tokens, rows=totals.rows)
         if totals.rows is not None and self.config.policy_loss.get("loss_mode") == AVERAGES_BY_ITSELF:
             refs["advantages"] = refs["advantages"] * (data["global_batch_size"] / totals.rows)
+        part = tu.get_non_tensor_data(data, key=PART_FIELD, default=None)
+        if part == "construct":
+            ref_loss, metrics = self._evaluate(model_output, refs, dp_group, lambda: totals.longest)
+            return data[LAMBDA_FIELD] * ref_loss, metrics
         loss, metrics = self._evaluate(model_output, rollouts, dp_group, lambda: longest_response(data, ~is_ref))
+        if part == "rollouts":
+            return loss, metrics
         metrics = {key: token_weighted(value, rollouts) for key, value in metrics.items()}
         ref_loss, ref_metrics = self._evaluate(model_output, refs, dp_group, lambda: totals.longest)
         metrics["actor/tapo_ref_pg_loss"] = ref_metrics["actor/pg_loss"]

@@ -9,14 +9,15 @@ from tapo.rollout.group_report import GroupReport
 from tapo.trainer.ref_advantage import RefRow
 
 
-def step_metrics(report: GroupReport, rows: Collection[RefRow]) -> dict[str, float]:
+def step_metrics(report: GroupReport, rows: Collection[RefRow], *, rollout_tokens: int) -> dict[str, float]:
     """Every metric that TAPO adds to a step.
 
-    The set of keys is the same at each step, but for averages over constructed rows, which need one.
+    The set of keys is the same at each step, but for averages over rows, which need one.
 
     Args:
         report: the sum over the step's groups.
         rows: its constructed rows.
+        rollout_tokens: response tokens of its rollouts.
     """
     metrics: dict[str, float] = {
         "tapo/groups/total": report.total,
@@ -30,23 +31,55 @@ def step_metrics(report: GroupReport, rows: Collection[RefRow]) -> dict[str, flo
     metrics["tapo/construct/without_reflection"] = report.without_reflection
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
-    metrics["tapo/tokens/construct_trained"] = sum(len(row.weights_T) for row in rows)
+    trained = sum(len(row.weights_T) for row in rows)
+    metrics["tapo/tokens/construct_trained"] = trained
+    metrics["tapo/tokens/construct_over_rollout"] = trained / max(rollout_tokens, 1)
     # Groups whose advantages are all zero: construction that teaches nothing.
     metrics["tapo/ref/dead_groups"] = len({row.uid for row in rows} - {row.uid for row in rows if row.advantage != 0})
-    return metrics | (ref_metrics(rows) if rows else {})
+    return metrics | rollout_metrics(report) | (ref_metrics(rows) if rows else {})
+
+
+def rollout_metrics(report: GroupReport) -> dict[str, float]:
+    """Averages over the rollouts that construction covers; of needless reflection over those whose reward tells."""
+    shares = {
+        "reflection_rate": (report.reflecting, report.looked_at),
+        "needless_reflection": (report.needless, report.judged_needless),
+    }
+    return {f"tapo/rollouts/{name}": part / of for name, (part, of) in shares.items() if of}
 
 
 def ref_metrics(rows: Collection[RefRow]) -> dict[str, float]:
-    """Averages over the step's constructed rows and their tokens."""
-    weights = torch.cat([row.weights_T for row in rows])
-    in_prefix = torch.cat([torch.arange(len(row.weights_T)) < row.prefix_length for row in rows])
+    """Averages over the step's constructed rows and their tokens; weights as they were trained with."""
     metrics = {
         "tapo/ref/reward/mean": torch.tensor([row.reward for row in rows]).mean(),
         "tapo/ref/response_length/mean": torch.tensor([float(len(row.weights_T)) for row in rows]).mean(),
         "tapo/ref/log_prob/mean": torch.cat([row.log_probs_T for row in rows]).mean(),
         "tapo/ref/entropy/mean": torch.cat([row.entropy_T for row in rows]).mean(),
     }
-    for segment, part in (("", weights), ("prefix/", weights[in_prefix]), ("correction/", weights[~in_prefix])):
-        if len(part):
-            metrics |= {f"tapo/ots/weight/{segment}{name}": getattr(part, name)() for name in ("mean", "min", "max")}
+    for segment in ("", "prefix", "correction", "reflection"):
+        weights = torch.cat([row.weights_T[span(row, segment)] for row in rows])
+        names = ("mean", "min", "max") if len(weights) else ()
+        metrics |= {"/".join(filter(None, ("tapo/ots/weight", segment, n))): getattr(weights, n)() for n in names}
+    opening = [row for row in rows if row.reflection_length]
+    if opening:
+        # What is to be learned where the policy seldom reflects: an average over all new text hides it.
+        metrics["tapo/ots/weight/reflection_first/mean"] = first_mean(opening, "weights_T")
+        metrics["tapo/ref/log_prob/reflection_first/mean"] = first_mean(opening, "log_probs_T")
     return {key: float(value) for key, value in metrics.items()}
+
+
+def span(row: RefRow, segment: str) -> slice:
+    """The tokens of a segment: all, the kept prefix, all text behind it (`correction`), or in that a recognised
+    reflection."""
+    behind = row.prefix_length + row.reflection_length
+    return {
+        "": slice(None),
+        "prefix": slice(row.prefix_length),
+        "correction": slice(row.prefix_length, None),
+        "reflection": slice(row.prefix_length, behind),
+    }[segment]
+
+
+def first_mean(rows: Collection[RefRow], name: str) -> torch.Tensor:
+    """Mean of a number of the first new token, over rows."""
+    return torch.stack([getattr(row, name)[row.prefix_length] for row in rows]).mean()

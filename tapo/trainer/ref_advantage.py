@@ -1,16 +1,16 @@
 """Advantages of constructed rows: decoupled, contrasted, weighted by token."""
 
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 
-from tapo.config import OtsConfig, TapoConfig
+from tapo.config import TapoConfig
 from tapo.core.advantage import decoupled_advantage
 from tapo.core.suppression import ood_token_weights
+from tapo.trainer.contrast import Contrast
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RefRow:
         reflection_length: tokens of the recognised reflection behind them; 0 where there is none.
         reward: KL penalty included where the run has one.
         advantage: before the token weights.
-        weights_T: of the response's tokens; ones where OTS is off.
+        weights_T: of the response's tokens; ones where OTS is off and the prefix is trained in full.
         log_probs_T, entropy_T: of the old policy.
     """
 
@@ -43,31 +43,24 @@ def ref_rows(
     data: TensorDict,
     uids: Sequence[str],
     tags: Sequence[Mapping[str, Any]],
-    source_rewards_N: torch.Tensor,
+    contrast: Contrast | None,
     config: TapoConfig,
     algorithm: Any,
 ) -> list[RefRow]:
     """Normalise each G_ref by itself (TAPO, eq. 4 and 5) and weight its tokens (eq. 7).
 
-    With `contrast: source` the rewards of the wrong rollouts built upon enter the group's mean and std: a signal
-    remains when every construction succeeds.
-
     Args:
         data: of N rows without padding rows: right-padded `token_level_rewards`, `response_mask`, `old_log_probs` and
             `entropy`, each [N, T].
         uids, tags: of each row its group and what `REF_TAG` holds.
-        source_rewards_N: the reward of the wrong rollout that each row grew from.
+        contrast: what enters a group's mean and std beside its rows. With `contrast: source` the rewards of the wrong
+            rollouts built upon: a signal remains when every construction succeeds.
     """
     rewards_N, mask_NT = data["token_level_rewards"].sum(dim=1), data["response_mask"].bool()
     log_probs_NT, entropy_NT = data["old_log_probs"], data["entropy"]
-    contrast: defaultdict[Hashable, list[float]] | None = None
-    if config.contrast == "source":
-        contrast = defaultdict(list)
-        for uid, reward in zip(uids, source_rewards_N.tolist(), strict=True):
-            contrast[uid].append(reward)
     by_std = algorithm.get("norm_adv_by_std_in_grpo", True)
     advantage_N = decoupled_advantage(rewards_N, uids, contrast_rewards=contrast, normalize_by_std=by_std)
-    weights_NT = _token_weights(log_probs_NT, entropy_NT, tags, config.ots)
+    weights_NT = _token_weights(log_probs_NT, entropy_NT, tags, config)
     return [
         RefRow(
             uid=uid,
@@ -85,14 +78,15 @@ def ref_rows(
 
 
 def _token_weights(
-    log_probs_NT: torch.Tensor, entropy_NT: torch.Tensor, tags: Sequence[Mapping[str, Any]], ots: OtsConfig
+    log_probs_NT: torch.Tensor, entropy_NT: torch.Tensor, tags: Sequence[Mapping[str, Any]], config: TapoConfig
 ) -> torch.Tensor:
-    """[N, T] weights of eq. 7, and 1 on recognised reflections where they are spared."""
-    if not ots.enable:
-        return torch.ones_like(log_probs_NT, dtype=torch.float32)
-    weights_NT = ood_token_weights(log_probs_NT, entropy_NT, low=ots.low, high=ots.high)
-    if ots.spare_reflection:
-        for weights_T, tag in zip(weights_NT, tags, strict=True):
-            begin = tag["prefix_length"]
+    """[N, T] weights of eq. 7, 1 on recognised reflections where they are spared; the kept prefix's scaled."""
+    ots, weights_NT = config.ots, torch.ones_like(log_probs_NT, dtype=torch.float32)
+    if ots.enable:
+        weights_NT = ood_token_weights(log_probs_NT, entropy_NT, low=ots.low, high=ots.high)
+    for weights_T, tag in zip(weights_NT, tags, strict=True):
+        begin = tag["prefix_length"]
+        weights_T[:begin] *= config.ref.prefix_weight
+        if ots.spare_reflection:
             weights_T[begin : begin + tag["reflection_length"]] = 1.0
     return weights_NT

@@ -6,23 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-import torch
 from omegaconf import DictConfig
-from verl.protocol import DataProto
-from verl.trainer.ppo.core_algos import FixedKLController
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
-from verl.trainer.ppo.ray_trainer import apply_kl_penalty
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
-from verl.utils import tensordict_utils as tu
-from verl.workers.utils.padding import response_to_nested
 
-from tapo import transfer
 from tapo.config import ConfigError
-from tapo.core.groups import REF_TAG, REPORT_TAG
+from tapo.core.groups import REPORT_TAG
 from tapo.launch.checks import TRAINER_MODES, uses_tapo
 from tapo.launch.cluster import check_cluster
 from tapo.launch.contract import check_contract
@@ -30,11 +23,18 @@ from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
 from tapo.rollout.group_report import NO_CORRECT_KEY, GroupReport
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
-from tapo.trainer.actor import MINI_BATCH_FIELD, TapoActorRolloutRefWorker, TapoDetachActorWorker
+from tapo.trainer.actor import (
+    GRAD_NORM,
+    GRAD_NORMS_FIELD,
+    MINI_BATCH_FIELD,
+    TapoActorRolloutRefWorker,
+    TapoDetachActorWorker,
+)
+from tapo.trainer.advantages import RefAdvantages
 from tapo.trainer.batch import deal, interleave, is_padding, select, split
 from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals, rollout_totals
 from tapo.trainer.metrics import step_metrics
-from tapo.trainer.ref_advantage import RefRow, ref_rows
+from tapo.trainer.ref_advantage import RefRow
 from tapo.trainer.trained_rows import dump_trained_rows, log_rows, trajectory_rows
 from tapo.transfer import KVBatchMeta
 
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 ACTOR_ROLES = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
 
 
-class TapoTrainer:
+class TapoTrainer(RefAdvantages):
     """Mixin of verl's trainers: the stages of a step, on rollouts as verl runs them and on constructed rows beside.
 
     Rollouts pass through verl's own methods alone, in the batch that GRPO would give them, so that neither their
@@ -105,65 +105,30 @@ class TapoTrainer:
             multiple *= megatron.get("pipeline_model_parallel_size", 1)
         return multiple
 
-    def _compute_advantage(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        rollouts, refs = split(batch)
-        written = super()._compute_advantage(rollouts, metrics)
-        if len(refs):
-            self._compute_ref_advantage(refs, with_is_weights="rollout_is_weights" in (written.fields or ()))
-        return batch
-
-    def _compute_ref_advantage(self: Any, refs: KVBatchMeta, with_is_weights: bool) -> None:
-        """Write the advantages of constructed rows, and the fields that rollouts carry too."""
-        names = ["uid", "response_mask", "rm_scores", "old_log_probs", "entropy", "ref_log_prob"]
-        fields = transfer.read_fields(refs.keys, refs.partition_id, names)
-        nested_mask = fields["response_mask"]
-        uids = [str(uid) for uid in fields.pop("uid").tolist()]
-        data = DataProto(batch=fields.to_padded_tensor())
-        data.batch["token_level_scores"] = data.batch["token_level_rewards"] = data.batch["rm_scores"]
-        if self.config.algorithm.use_kl_in_reward:
-            # A controller of its own: constructed rows must not move the run's coefficient.
-            controller = FixedKLController(self.kl_ctrl_in_reward.value)
-            data, _ = apply_kl_penalty(data, kl_ctrl=controller, kl_penalty=self.config.algorithm.kl_penalty)
-
-        real = [i for i, tag in enumerate(refs.tags) if not is_padding(tag)]
-        tags = [refs.tags[i][REF_TAG] for i in real]
-        sources_N = self._rewards([tag["source_key"] for tag in tags], refs.partition_id)
-        real_uids = [uids[i] for i in real]
-        rows = ref_rows(data.batch[real], real_uids, tags, sources_N, self.tapo, self.config.algorithm)
-        advantages = torch.zeros_like(data.batch["old_log_probs"], dtype=torch.float32)
-        for i, row in zip(real, rows, strict=True):
-            self._ref_rows[refs.keys[i]] = row
-            advantages[i, data.batch["response_mask"][i].bool()] = row.advantage * row.weights_T
-        output = {"advantages": advantages, "returns": advantages}
-        if self.config.algorithm.use_kl_in_reward:
-            output["token_level_rewards"] = data.batch["token_level_rewards"]
-        if with_is_weights:
-            # No behaviour policy sampled these rows from the query, so there is no ratio to correct.
-            output["rollout_is_weights"] = torch.ones_like(advantages)
-        nested = {name: response_to_nested(value, nested_mask) for name, value in output.items()}
-        transfer.write_fields(refs.keys, refs.partition_id, tu.get_tensordict(nested))
-
-    def _rewards(self: Any, keys: list[str], partition_id: str) -> torch.Tensor:
-        """[N] rewards of rows that the rollouts' advantages have already been computed for."""
-        name = "token_level_rewards" if self.config.algorithm.use_kl_in_reward else "rm_scores"
-        distinct = list(dict.fromkeys(keys))
-        data = transfer.read_fields(distinct, partition_id, [name])
-        reward = dict(zip(distinct, (float(row.sum()) for row in data[name].unbind()), strict=True))
-        return torch.tensor([reward[key] for key in keys])
-
     def _update_actor(self: Any, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         rollouts, refs = split(batch)
+        lambda_ref = self._lambda_ref()
         # With lambda_ref = 0 constructed rows stay out of the update altogether: it is GRPO's, bit by bit.
-        part = select(batch, list(range(len(batch)))) if self.tapo.lambda_ref else rollouts
+        part = select(batch, list(range(len(batch)))) if lambda_ref else rollouts
         mini_batches = self._mini_batches(rollouts)
         part.extra_info[MINI_BATCH_FIELD] = len(part) // mini_batches
-        part.extra_info[LAMBDA_FIELD] = self.tapo.lambda_ref
+        part.extra_info[LAMBDA_FIELD] = lambda_ref
         if len(part) > len(rollouts):
             own = self.tapo.ref.normalization == "own"
             totals = ref_totals(refs.tags, mini_batches) if own else rollout_totals(rollouts.tags)
             part.extra_info[REF_TOTALS_FIELD] = totals
+            if is_due(self.tapo.ref.grad_norms_every, self.global_steps):
+                part.extra_info[GRAD_NORMS_FIELD] = True
         super()._update_actor(part, metrics)
+        # verl puts its prefix in front of whatever its workers report.
+        for name in [name for name in metrics if name.startswith(f"actor/{GRAD_NORM}")]:
+            metrics[name.removeprefix("actor/")] = metrics.pop(name)
         return batch
+
+    def _lambda_ref(self: Any) -> float:
+        """The weight of the constructed rows' loss in this step."""
+        total = 1 if self.tapo.lambda_schedule.shape == "constant" else self.total_training_steps
+        return self.tapo.lambda_at(self.global_steps, total)
 
     def _compute_metrics(self: Any, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> None:
         rollouts, _ = split(batch)
@@ -173,10 +138,11 @@ class TapoTrainer:
         ]
         report = GroupReport.total_of(reports)
         self._say_when_nothing_is_constructed(report)
-        metrics.update(step_metrics(report, self._ref_rows.values()))
+        tokens = sum(tag["response_len"] for tag in rollouts.tags if not is_padding(tag))
+        metrics.update(step_metrics(report, self._ref_rows.values(), rollout_tokens=tokens))
+        metrics["tapo/lambda_ref"] = self._lambda_ref()
         dump_trained_rows(self._trained_dump, batch, self._ref_rows, step=self.global_steps)
-        every, step = self.tapo.log_trajectories_every, self.global_steps
-        if every and step % every == 0:
+        if is_due(self.tapo.log_trajectories_every, step := self.global_steps):
             rows = trajectory_rows(self._ref_rows, batch.partition_id, self.tokenizer, self.tapo, step)
             log_rows(self.logger.logger, rows, step)
         self._ref_rows = {}
@@ -194,6 +160,11 @@ class TapoTrainer:
         if not self._warned_of_nothing:
             self._warned_of_nothing = True
             logger.warning("TAPO constructs nothing: every group is left alone, for %s", ", ".join(report.left_alone))
+
+
+def is_due(every: int, step: int) -> bool:
+    """Whether what happens every so many steps, 0 never, happens in this one."""
+    return bool(every) and step % every == 0
 
 
 class SplitLogProbs(PPOTrainer):

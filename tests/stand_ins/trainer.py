@@ -82,6 +82,7 @@ def rollout_key(i, index=0):
 def batch_of(n_rollouts=8, n_refs=0, **tag):
     keys = [rollout_key(i) for i in range(n_rollouts)] + [f"u0_ref_{4 + j}_0" for j in range(n_refs)]
     tags = [{"seq_len": 10, "response_len": 6, **tag} for _ in range(n_rollouts)]
-    ref = {"source_key": "u0_0_0", "prefix_length": 1, "reflection_length": 1}
-    tags += [{"seq_len": 10 + j, "response_len": 6 + j, REF_TAG: ref} for j in range(n_refs)]
+    # The first of them holds a reflection of one token.
+    refs = [{"source_key": "u0_0_0", "prefix_length": 1, "reflection_length": int(j == 0)} for j in range(n_refs)]
+    tags += [{"seq_len": 10 + j, "response_len": 6 + j, REF_TAG: ref} for j, ref in enumerate(refs)]
     return KVBatchMeta(partition_id="train", keys=keys, tags=tags, extra_info={"temperature": 1.0})

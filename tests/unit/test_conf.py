@@ -32,6 +32,49 @@ def test_both_fragments_apply_together():
     assert read_tapo_config(config).enable and config.trainer.device == "cpu"
 
 
+ABLATIONS = {
+    "paper": {},
+    "no_ots": {"ots": {"enable": False}},
+    "no_negatives": {"contrast": "none"},
+    "failed_contrast": {"contrast": "failed"},
+    "full_reconstruction": {"reconstruction": "full"},
+    "strict_thresholds": {"n_pos": 0.375, "n_neg": 0.5},
+    "loose_thresholds": {"n_pos": 0.125, "n_neg": 0.25},
+    "m_max_1": {"m_max": 1},
+    "coupled": {"advantage": "coupled"},
+    "extra_correct": {"reconstruction": "extra_correct"},
+}
+"""Differences from the defaults."""
+
+
+def test_every_ablation_is_explained():
+    assert set(ABLATIONS) <= set(GROUP)
+    page = (ROOT / "docs" / "ablations.md").read_text()
+    assert all(f"`{name}`" in page for name in ABLATIONS)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+@pytest.mark.parametrize("group", ["+tapo={}", "+tapo=[{},cpu]", "+tapo=[default,{}]"])
+def test_one_word_alone_is_tapo_with_the_differences_that_it_says(name, group):
+    config = composed(group.format(name), "actor_rollout_ref.rollout.seed=3")
+    found = check_run(config)
+    assert found == TapoConfig.from_mapping({"seed": 3} | ABLATIONS[name])
+    assert config.trainer.device == ("cpu" if "cpu" in group else "cuda")
+
+
+def test_words_combine_in_their_order():
+    tapo = read_tapo_config(composed("+tapo=[no_ots,m_max_1,strict_thresholds]"))
+    assert (tapo.ots.enable, tapo.m_max, tapo.thresholds(8)) == (False, 1, (3, 4))
+
+
+def test_the_paper_is_the_published_setting_whatever_the_defaults_are():
+    written = OmegaConf.load(ROOT / "tapo/conf/tapo/paper.yaml").algorithm.tapo
+    assert written.ots == {"enable": True, "low": 0.01, "high": 10.0, "spare_reflection": False}
+    assert written.ref == {"normalization": "own", "prefix_weight": 1.0}
+    assert (written.lambda_ref, written.lambda_schedule.shape, written.m_max) == (1.0, "constant", 4)
+    assert (written.advantage, written.reconstruction) == ("decoupled", "micro_reflective")
+
+
 RECIPES = [
     *sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")),
     *sorted((ROOT / "examples").glob("*/config/rl.yaml")),
@@ -46,6 +89,9 @@ def test_every_recipe_composes_and_passes_the_check(path, monkeypatch):
     with initialize_config_dir(str(path.parent), version_base=None):
         config = compose(path.stem, overrides=overrides)
     assert check_run(config).enable
+    with initialize_config_dir(str(path.parent), version_base=None):
+        ablated = compose(path.stem, overrides=["+tapo=[no_ots]"])
+    assert read_tapo_config(ablated).ots.enable is False
     assert config.actor_rollout_ref.rollout.n == 8
     assert config.data.train_files == "/data/train.parquet"
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tapo import training_progress
-from tapo.training_progress import describe, run_showing_progress
+from tapo.training_progress import RunWatch, describe, run_showing_progress
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +53,40 @@ with open({str(tmp_path / "metrics.jsonl")!r}, "w") as file:
     assert run_showing_progress(tmp_path, 2, "run", [sys.executable, "-c", script], out) == 0
     shown = [text for text in out.file.getvalue().splitlines() if "of 2" in text]
     assert shown == ["run: step 1 of 2, reward 0.250", "run: step 2 of 2, reward 0.250"]
+
+
+def test_what_the_log_says_is_being_started_is_shown_before_the_first_step(tmp_path):
+    lines = [
+        "2026 INFO worker.py:2038 -- Started a local Ray instance.",
+        "(TaskRunnerV1 pid=1) INFO: actor and ref model engine initialized",
+        "(TaskRunnerV1 pid=1) dataset len: 96",  # Ray brings what was printed later than what was logged
+        "(TaskRunnerV1 pid=1) INFO: all initialize finished, ready to fit",
+    ]
+    script = f"import time\nfor line in {lines!r}: print(line, flush=True); time.sleep(0.1)"
+    out = Console(file=io.StringIO(), width=160)
+    assert run_showing_progress(tmp_path, 2, "run", [sys.executable, "-c", script], out) == 0
+    assert out.file.getvalue().splitlines() == [
+        f"run: starting, its output goes to {tmp_path / 'log'}",
+        "run: Ray is up, verl is being loaded",
+        "run: starting the rollout engine",
+        "run: everything is up, the first responses are sampled",
+    ]
+
+
+def test_a_scripts_headings_are_shown_and_each_begins_the_stages_anew(tmp_path):
+    watch = RunWatch(tmp_path)
+    with (tmp_path / "log").open("w", buffering=1) as log:
+        log.write("\n\x1b[1m== 4/6 Cold start\x1b[0m\nLoading weights: 0%\n")
+        assert watch.doing() == "loading the model"
+        log.write("Loading weights: 100%\n")
+        assert watch.doing() == ""
+        log.write("\n\x1b[1m== 5/6 GRPO\x1b[0m\nhalf a li")
+        assert watch.doing() == "5/6 GRPO"
+        log.write("ne: create worker group\n")
+        assert watch.doing() == "loading the model"
+
+
+def test_what_an_earlier_attempt_logged_is_passed_over(tmp_path):
+    (tmp_path / "log").write_text("Saving checkpoint\n")
+    watch = RunWatch(tmp_path)
+    assert watch.doing() == "" and list(watch.steps()) == []

@@ -40,8 +40,10 @@ def run_sft_log(options: SftLogOptions, console: Console) -> None:
     steps = _steps_of(options)
     last = steps[options.last_step]
     if options.validation:
-        last |= {key: v for _, data in _records(options.validation) for key, v in data.items() if "val-" in key}
+        last |= {key: v for _, data in _records(options.validation) for key, v in data.items() if key.startswith("val-")}
     last |= {f"sft/{key}": value for key, value in _learned(options).items()}
+    for step, known in _known_before(options):
+        steps.setdefault(step, {TRAINING_STEP: step}).update(known)
     lines = (json.dumps({"step": step, "data": data}) for step, data in sorted(steps.items()))
     write_text_atomically(options.out, "".join(f"{line}\n" for line in lines))
     say(f"{options.out}: {len(steps)} steps", console)
@@ -56,6 +58,14 @@ def _steps_of(options: SftLogOptions) -> dict[int, dict[str, Any]]:
     if options.last_step not in steps:
         raise ValueError(f"last_step = {options.last_step} cannot work: {options.source} has {len(steps)} steps")
     return steps
+
+
+def _known_before(options: SftLogOptions) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the log says already of SFTs on the data of fewer steps."""
+    for step, data in _records(options.out) if options.out.exists() else ():
+        known = {key: value for key, value in data.items() if key.startswith(("sft/", "val-"))}
+        if known and step < options.last_step:
+            yield step, known
 
 
 def _records(path: Any) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -55,6 +55,13 @@ def test_its_steps_cost_what_the_runs_did_and_say_nothing_of_its_rewards(folders
     }
 
 
+def test_several_sfts_stand_in_one_log(folders):
+    log_of(folders, source=folders / "source", last_step=1)
+    metrics = log_of(folders, source=folders / "source", last_step=3)
+    assert metrics["sft/tokens"] == {1: 400, 3: 400} and metrics["response_length/mean"] == {1: 10, 2: 20, 3: 30}
+    assert set(metrics["val-core/d/acc/mean@4"]) == {1, 3}
+
+
 def test_without_a_run_the_model_stands_at_the_step_that_is_named(folders):
     metrics = log_of(folders, last_step=5)
     assert metrics["training/global_step"] == {5: 5} and metrics["sft/chats"] == {5: 12}

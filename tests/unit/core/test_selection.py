@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from tapo.core.selection import paper_thresholds, select_candidates
+from tapo.core.selection import PAPER_N_NEG, PAPER_N_POS, least_of, select_candidates
 
 REWARDS = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5]  # correct: 0, 3; wrong: 1, 2, 4, 5, 6, 7
 
@@ -77,7 +77,11 @@ def test_with_nothing_cut_off_the_same_pairs_are_drawn():
     [(2, (1, 1)), (3, (1, 1)), (4, (1, 2)), (5, (1, 2)), (8, (2, 4)), (16, (4, 8)), (64, (16, 32))],
 )
 def test_thresholds_are_the_papers_shares_of_the_group(group_size, thresholds):
-    assert paper_thresholds(group_size) == thresholds
+    assert (least_of(group_size, PAPER_N_POS), least_of(group_size, PAPER_N_NEG)) == thresholds
+
+
+def test_a_threshold_is_a_number_of_rollouts_or_a_share_that_rounding_does_not_lose():
+    assert [least_of(8, 3), least_of(100, 0.29), least_of(8, 0.01)] == [3, 29, 1]
 
 
 def test_bad_arguments_are_named():

@@ -1,12 +1,15 @@
 import io
+import itertools
 import math
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tapo.core.phrases import REFLECTIONS, PhraseMatch, load_detector
 from tapo.evaluation import reflection_rates
 from tapo.evaluation.detector_agreement import REFLECTION, LabelledExample, agreement, print_agreement, read_labelled
+from tapo.evaluation.reflection import READINGS, readings_of
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,74 @@ def test_dsr_and_err_are_conditional_accuracies_with_their_counts():
     report = reflection_rates(records)
     assert (report.dsr, report.err) == (0.75, 0.5)
     assert report.counts == {"no_reflection": {"correct": 3, "wrong": 1}, "reflection": {"correct": 1, "wrong": 1}}
+
+
+def test_every_reading_is_its_ratio_of_the_counts():
+    counts = {"no_reflection": {"correct": 6, "wrong": 2}, "reflection": {"correct": 3, "wrong": 5}}
+    assert readings_of(counts) == {
+        "dsr": 6 / 8,
+        "direct_and_correct": 6 / 16,
+        "direct_given_correct": 6 / 9,
+        "err": 3 / 8,
+        "reflected_and_correct": 3 / 16,
+        "reflected_given_correct": 3 / 9,
+        "reflected_given_wrong": 5 / 7,
+    }
+    record = [{"reflection": False, "correct": False, "output": ""}]
+    assert math.isnan(reflection_rates(record).readings["direct_given_correct"])
+
+
+PAPER = {
+    ("AIME 2024", "GRPO"): (52.92, 34.0, 52.0),
+    ("AIME 2024", "TAPO"): (62.50, 47.5, 63.4),
+    ("AIME 2025", "GRPO"): (46.88, 22.1, 51.5),
+    ("AIME 2025", "TAPO"): (46.88, 38.0, 56.3),
+    ("HMMT 2025", "GRPO"): (28.75, 28.0, 33.8),
+    ("HMMT 2025", "TAPO"): (31.46, 50.4, 36.8),
+}
+"""(pass@1, DSR, ERR) in per cent, as published."""
+CELLS = [("no_reflection", "correct"), ("no_reflection", "wrong"), ("reflection", "correct"), ("reflection", "wrong")]
+
+
+def shares_behind(pass_at_1, figures):
+    """The 2x2 table of shares that has this accuracy and these readings, all in per cent; None if there is none.
+
+    A reading's value v says: sum of its numerator - v * sum of its denominator = 0, which is linear in the shares.
+    """
+    rows, values = [[1, 1, 1, 1], [1, 0, 1, 0]], [1, pass_at_1 / 100]
+    for name, value in figures.items():
+        part, whole = READINGS[name]
+        rows.append([(cell in part) - value / 100 * (cell in whole) for cell in CELLS])
+        values.append(0)
+    shares = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
+    if min(shares) < -1e-9 or not np.allclose(np.array(rows) @ shares, values, atol=1e-6):
+        return None
+    table = {kind: {} for kind, _ in CELLS}
+    for (kind, outcome), share in zip(CELLS, shares, strict=True):
+        table[kind][outcome] = share
+    return table
+
+
+def test_of_all_readings_the_papers_figures_allow_one_of_dsr_in_all_six_cells():
+    readings = itertools.product(
+        ("dsr", "direct_and_correct", "direct_given_correct"),
+        ("err", "reflected_and_correct", "reflected_given_correct"),
+    )
+    feasible = {}
+    for direct, reflected in readings:
+        tables = {cell: shares_behind(a, {direct: d, reflected: r}) for cell, (a, d, r) in PAPER.items()}
+        feasible[direct, reflected] = {cell: table for cell, table in tables.items() if table}
+        for cell, table in feasible[direct, reflected].items():  # the tables found do have the figures
+            found = readings_of(table)
+            assert (100 * found[direct], 100 * found[reflected]) == pytest.approx(PAPER[cell][1:])
+    assert [pair for pair, cells in feasible.items() if len(cells) == 6] == [("direct_given_correct", "err")]
+    impossible = PAPER.keys() - feasible["dsr", "err"].keys()
+    assert impossible == {("AIME 2024", "GRPO"), ("HMMT 2025", "TAPO")}
+    reflecting = [100 * sum(table["reflection"].values()) for table in feasible["direct_given_correct", "err"].values()]
+    assert [round(share) for share in (min(reflecting), max(reflecting))] == [42, 71]
+    documented = (REFLECTIONS.parents[3] / "docs" / "evaluation.md").read_text()
+    for pair, cells in feasible.items():
+        assert f"| `{pair[0]}` | `{pair[1]}` | {len(cells)} of 6 |" in documented
 
 
 def test_labels_take_the_detectors_and_the_scores_place_and_a_rate_of_nothing_is_nan():

@@ -61,7 +61,12 @@ def test_every_figure_of_a_dump_with_known_answers_is_right(tmp_path):
             "pass@4": 3 / 4,
             "majority": (0 + 0 + 1 / 2 + 1) / 4,
             "dsr": 4 / 12,
+            "direct_and_correct": 4 / 16,
+            "direct_given_correct": 4 / 7,
             "err": 3 / 4,
+            "reflected_and_correct": 3 / 16,
+            "reflected_given_correct": 3 / 7,
+            "reflected_given_wrong": 1 / 9,
             "reflections": 1 / 4,
             "length": 9,
             "truncated": 0,
@@ -70,6 +75,17 @@ def test_every_figure_of_a_dump_with_known_answers_is_right(tmp_path):
     )
     counts = build_report([run]).runs[0].at("validation").report.reflection_counts
     assert counts == {"no_reflection": {"correct": 4, "wrong": 8}, "reflection": {"correct": 3, "wrong": 1}}
+
+
+def test_needless_reflection_is_a_figure_where_the_dump_tells_it_and_no_word_where_it_does_not(tmp_path):
+    told = write_step(tmp_path / "told", 0, problems((1, 2)), needless_reflection=1)
+    lines = (told / "0.jsonl").read_text().splitlines()
+    (told / "0.jsonl").write_text("\n".join([lines[0].replace('flection": 1', 'flection": 0'), *lines[1:]]) + "\n")
+    report = build_report([told])
+    assert values(report)["needless_reflection"] == 7 / 8
+    assert "responses with a needless reflection" in text_of(report)
+    silent = build_report([write_step(tmp_path / "silent", 0, problems((1, 2)))])
+    assert "needless" not in text_of(silent) and "needless_reflection" not in values(silent)
 
 
 def test_pass_at_k_agrees_with_an_independent_implementation_on_random_counts(tmp_path):
@@ -282,5 +298,5 @@ def test_markdown_json_and_plots_are_written(tmp_path):
     assert written["runs"]["a"]["validation"]["3"]["figures"]["err"] == {"value": None, "low": None, "high": None}
     assert written["manifest"]["detector"]["name"] == "tapo-en"
     assert set(written["manifest"]["runs"]["b"]["dumps"]["validation"]["5"]) == {"file", "sha256", "fields"}
-    assert "| DSR: P(correct \\| no reflection) |" in to_markdown(report)
+    assert "| DSR as P(correct \\| no reflection) |" in to_markdown(report)
     assert "undefined: no such response" in text_of(report)

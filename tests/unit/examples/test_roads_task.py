@@ -59,7 +59,9 @@ def test_a_construction_keeps_the_walk_takes_the_road_back_and_ends_as_the_corre
     assert TASK.construction(PROBLEM, WRONG, tried) == expected
 
 
-@pytest.mark.parametrize("wrong", ["", "Try 6 5 0 4. End 4", "\\boxed{5}", "Try 6 5 0 4. \\boxed{5}", "Try 6\n\\boxed{}"])
+@pytest.mark.parametrize(
+    "wrong", ["", "Try 6 5 0 4. End 4", "\\boxed{5}", "Try 6 5 0 4. \\boxed{5}", "Try 6\n\\boxed{}"]
+)
 def test_a_response_that_ends_in_no_answer_has_no_construction(wrong):
     assert TASK.construction(PROBLEM, wrong, SOLUTION) == ""
 

@@ -22,9 +22,9 @@ from tests.stand_ins.examples import EXAMPLES, SHIPPED
 
 PAGE = (EXAMPLES.parent / "docs" / "your_own_task.md").read_text()
 FILE = re.compile(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SOLUTION = "From the end comes 7.\nFrom the end comes 1.\nFrom the end comes 4.\n\\boxed{714}"
-WRONG = SOLUTION.replace("comes 1", "comes 2").replace("714", "724")
-MENDED = SOLUTION.replace("comes 1", "comes 2.\nWait, 2 is wrong.\nFrom the end comes 1")
+SOLUTION = "From the end, digit 1: 7.\nFrom the end, digit 2: 1.\nFrom the end, digit 3: 4.\n\\boxed{714}"
+WRONG = SOLUTION.replace("2: 1", "2: 2").replace("714", "724")
+MENDED = SOLUTION.replace("2: 1", "2: 2.\nWait, 2 is wrong.\nFrom the end, digit 2: 1")
 
 
 def build(folder: Path) -> Path:
@@ -68,7 +68,7 @@ def test_the_task_is_as_documented(folder):
     assert task.construction(problem, WRONG, SOLUTION) == answer
     assert construction_fault(problem, WRONG, answer, tokenizer.build_tokenizer(task)) is None
     assert [task.needless_reflection("Reverse 417.", text) for text in (SOLUTION, WRONG, MENDED)] == [False] * 3
-    assert task.needless_reflection("Reverse 417.", MENDED.replace("comes 2", "comes 1"))
+    assert task.needless_reflection("Reverse 417.", MENDED.replace("2: 2", "2: 1"))
 
 
 def test_from_the_task_file_to_the_cold_starts_chats(folder, tmp_path, run, monkeypatch):
@@ -133,7 +133,7 @@ def test_the_reward_says_beside_the_score_whether_a_reflection_was_needless(fold
     def score(response):
         return compute_score("reversal", response, "714", {"query": "Reverse 417."}, task=str(folder))
 
-    right, needless, wrong = (score(text) for text in (MENDED, MENDED.replace("comes 2", "comes 1"), WRONG))
+    right, needless, wrong = (score(text) for text in (MENDED, MENDED.replace("2: 2", "2: 1"), WRONG))
     assert [(s["score"], s["needless_reflection"]) for s in (right, needless, wrong)] == [(1.0, 0), (1.0, 1), (0.0, 0)]
     assert list(right)[:2] == ["score", "acc"]
     with pytest.raises(ValueError, match="extra_info of data_source 'reversal' has no query"):

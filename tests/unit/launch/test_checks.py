@@ -38,6 +38,14 @@ from tests.stand_ins.trainer import composed
             r"agent_loop_manager_class = None .*TapoAgentLoopManager",
         ),
         (
+            ["algorithm.tapo.advantage=coupled", "algorithm.adv_estimator=rloo"],
+            r"algorithm\.adv_estimator = 'rloo' .*advantage=coupled .* it needs algorithm\.adv_estimator=grpo",
+        ),
+        (
+            ["algorithm.tapo.ref.grad_norms_every=5", "actor_rollout_ref.actor.strategy=megatron"],
+            r"actor\.strategy = 'megatron' .*grad_norms_every .* fsdp and fsdp2",
+        ),
+        (
             ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=no.such.Manager"],
             r"agent_loop_manager_class = 'no\.such\.Manager' cannot work: needs a class that can be imported",
         ),

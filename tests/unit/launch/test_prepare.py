@@ -26,3 +26,12 @@ def test_a_reward_that_stands_where_verl_does_not_look_is_warned_of(caplog):
     prepare_run(composed("+tapo=default", f"actor_rollout_ref.model.path={MODEL}", "custom_reward_function.path=r.py"))
     assert "custom_reward_function.path = r.py has no effect" in caplog.text
     assert "set reward.custom_reward_function.path" in caplog.text
+
+
+def test_a_run_that_asks_for_no_construction_keeps_verls_context_length():
+    lengths = {}
+    for word in ("default", "extra_correct"):
+        config = composed(f"+tapo={word}", f"actor_rollout_ref.model.path={MODEL}")
+        prepare_run(config)
+        lengths[word] = config.actor_rollout_ref.rollout.max_model_len
+    assert lengths["extra_correct"] is None and lengths["default"] > 0

@@ -90,10 +90,8 @@ def run(builder, group, publish=publish):
 
     constructions, report = asyncio.run(construct()), GroupReport()
     for construction in constructions:
-        full = builder.config.reconstruction == "full"
-        report.count(
-            ConstructionRecord.of(construction.attempt, step=7, uid="uid", key=construction.key, keep_prefix=not full)
-        )
+        origin = {"step": 7, "uid": "uid", "key": construction.key, "keep_prefix": builder.config.keep_prefix}
+        report.count(ConstructionRecord.of(construction.attempt, **origin))
     return constructions, report
 
 
@@ -115,6 +113,30 @@ def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
     assert output.response_logprobs == [0.0] * len(output.response_ids)
     assert output.extra_fields["min_global_steps"] == 4 and output.extra_fields["max_global_steps"] == 3
     assert source.reward_score == 0.0 and source.extra_fields["reward_extra_info"] == {"acc": 0}
+
+
+def test_an_extra_correct_row_is_the_sibling_as_it_is_and_asks_for_nothing(tokenizer):
+    engine, group = Engine(tokenizer), settled_group(tokenizer)
+    built, report = run(constructor(tokenizer, engine, reward=0.0, reconstruction="extra_correct"), group)
+    assert outcomes(built) == ["trained"] * 4 and engine.requests == []
+    assert report.funnel == dict.fromkeys(("attempted", "parsed", "spliced", "correct", "trained"), 4)
+    assert (report.generated_tokens, report.prefix_fraction_sum, report.without_reflection) == (0, 0, 0)
+    for one in built:
+        sibling = one.correct.output
+        assert one.output == sibling and one.output is not sibling
+        assert one.output.reward_score == 1.0 and one.output.response_logprobs == sibling.response_logprobs
+        assert one.output.extra_fields is not sibling.extra_fields
+        assert one.key.startswith("uid_ref_") and one.attempt.spliced.ids == sibling.response_ids
+
+
+def test_an_extra_correct_row_stands_for_the_pair_that_a_construction_would_be_built_from(tokenizer):
+    pairs = []
+    for kind in ("micro_reflective", "extra_correct"):
+        candidates = constructor(tokenizer, Engine(tokenizer), reconstruction=kind).candidates(
+            settled_group(tokenizer), step=7
+        )
+        pairs.append([(wrong.session_id, correct.session_id) for wrong, correct in candidates])
+    assert pairs[0] == pairs[1] and len(pairs[0]) == 4
 
 
 def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):

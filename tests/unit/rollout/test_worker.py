@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from tapo.core.construct import Attempt, Candidate, Response
+from tapo.core.phrases import load_detector
 from tapo.core.reconstruction import Spliced
 from tapo.rollout.construction import Construction
+from tapo.rollout.group_report import GroupReport
 from tapo.rollout.worker import TapoAgentLoopWorker
 
 
@@ -34,3 +36,18 @@ def test_the_dump_alone_says_where_each_token_of_a_spliced_text_ends(built, dump
     assert record.token_lengths == ([3, 4, 3] if built and dumped else None)
     assert record.wrong_ids == ([0, 1] if dumped else None)
     assert (record.step, record.uid, record.key, record.query) == (3, "u", "u_ref_2_0", "Q")
+
+
+def test_rollouts_are_looked_at_for_reflections_in_their_text_and_the_extra_info_of_their_reward(tokenizer):
+    def rollout(text, **fields):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        return SimpleNamespace(output=SimpleNamespace(response_ids=ids, extra_fields=fields))
+
+    rollouts = [
+        rollout("1+1=3. Wait, 1+1=2.", reward_extra_info={"needless_reflection": False}),
+        rollout("1+1=2. Wait, 1+1=2.", reward_extra_info={"needless_reflection": True}),
+        rollout("1+1=2", reward_extra_info=None),
+    ]
+    worker, report = SimpleNamespace(tokenizer=tokenizer, _detector=load_detector()), GroupReport()
+    TapoAgentLoopWorker._look_at(worker, SimpleNamespace(rollouts=rollouts), report)
+    assert (report.looked_at, report.reflecting, report.judged_needless, report.needless) == (3, 2, 2, 1.0)

@@ -14,6 +14,8 @@ from verl.workers.utils.losses import ppo_loss
 from tapo.trainer.loss import (
     KIND_FIELD,
     LAMBDA_FIELD,
+    PART_FIELD,
+    PARTS,
     REF_TOTALS_FIELD,
     ROLLOUT_TOKENS_FIELD,
     PerKindLoss,
@@ -130,6 +132,22 @@ def test_the_combined_gradient_is_that_of_two_separate_losses(mode, weight):
     assert grad_ref.abs().max() > 1e-3
     for name in ("actor/pg_loss", "actor/ppo_kl", "actor/pg_clipfrac", "kl_loss"):
         assert metrics[name].aggregate() == pytest.approx(metrics_orig[name].aggregate(), abs=1e-6), name
+
+
+@pytest.mark.parametrize("counts", [COUNTS, OVER_ROLLOUTS], ids=["own", "rollouts"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_parts_by_themselves_add_up_to_the_combined_loss(mode, counts):
+    rows, loss_fn = Rows(LENGTHS), PerKindLoss(loss_function(mode))
+    _, whole, _ = gradient(loss_fn, rows, combined_data(rows, 0.25, counts=counts))
+    alone = {}
+    for part in PARTS:
+        data = combined_data(rows, 0.25, counts=counts)
+        tu.assign_non_tensor(data, **{PART_FIELD: part})
+        alone[part] = gradient(loss_fn, rows, data)[1]
+    torch.testing.assert_close(alone["rollouts"] + alone["construct"], whole)
+    rollouts = rows.subset([0, 2, 3])
+    _, expected, _ = gradient(loss_function(mode), rollouts, rollouts.data(tokens=9, rows=3))
+    torch.testing.assert_close(alone["rollouts"], expected)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.25])

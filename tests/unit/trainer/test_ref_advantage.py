@@ -19,7 +19,7 @@ TAGS = [
 ]
 
 
-def rows_of(**options):
+def rows_of(contrast=None, **options):
     data = TensorDict(
         {
             "token_level_rewards": torch.tensor([[0, 0, 0, 1.0], [0, 0, 0.0, 0]]),
@@ -30,19 +30,28 @@ def rows_of(**options):
         batch_size=[2],
     )
     config = TapoConfig.from_mapping(options)
-    return ref_rows(data, ["u_ref", "u_ref"], TAGS, torch.zeros(2), config, {})
+    return ref_rows(data, ["u_ref", "u_ref"], TAGS, contrast, config, {})
 
 
 @pytest.mark.parametrize(
-    ("ots", "weights"),
+    ("options", "weights"),
     [
         ({}, SUPPRESSED),
-        ({"spare_reflection": True}, [[1.0, 1.0, 1.0, math.exp(-1.5)], SUPPRESSED[1]]),
-        ({"spare_reflection": True, "enable": False}, [[1.0] * 4, [1.0] * 3]),
+        ({"ots": {"spare_reflection": True}}, [[1.0, 1.0, 1.0, math.exp(-1.5)], SUPPRESSED[1]]),
+        ({"ots": {"spare_reflection": True, "enable": False}}, [[1.0] * 4, [1.0] * 3]),
+        ({"ref": {"prefix_weight": 0.5}}, [[0.5, *SUPPRESSED[0][1:]], [0.5, 0.5 * math.exp(-2), math.exp(-1)]]),
+        ({"ref": {"prefix_weight": 0.0}, "ots": {"enable": False}}, [[0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]),
     ],
-    ids=["paper", "spared", "off"],
+    ids=["paper", "spared", "off", "prefix", "masked"],
 )
-def test_a_spared_reflection_has_weights_of_one_and_nothing_else_has(ots, weights):
-    rows = rows_of(ots=ots)
+def test_a_recognised_reflection_is_spared_and_the_prefix_scaled_and_nothing_else(options, weights):
+    rows = rows_of(**options)
     for row, expected in zip(rows, weights, strict=True):
         assert row.weights_T.tolist() == pytest.approx(expected)
+
+
+def test_what_a_group_is_contrasted_with_enters_its_mean_and_std():
+    rows = rows_of(contrast={"u_ref": [0.0, 0.0]})
+    members = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    expected = (members - 0.25) / (members.std() + 1e-6)
+    assert [row.advantage for row in rows] == pytest.approx(expected[:2].tolist())

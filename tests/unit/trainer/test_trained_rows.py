@@ -149,7 +149,7 @@ def test_a_table_is_logged_every_so_many_steps_and_nothing_is_read_when_off(monk
     monkeypatch.setattr(trainers, "log_rows", lambda trackers, rows, step: seen.append((step, rows)))
     for step in range(1, 7):
         trainer.global_steps = step
-        batch = KVBatchMeta(partition_id="train", keys=["u_0_0"], tags=[{}])
+        batch = KVBatchMeta(partition_id="train", keys=["u_0_0"], tags=[{"response_len": 1}])
         trainer._compute_metrics(batch, {}, {}, step, 0)
     assert seen == [(step, [(step, 2)]) for step in logged]
 

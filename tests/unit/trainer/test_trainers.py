@@ -9,13 +9,15 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+from verl.utils import tensordict_utils as tu
 
+from tapo import transfer
 from tapo.config import ConfigError
 from tapo.core.groups import REF_TAG, REPORT_TAG
 from tapo.records import RecordReader, RecordWriter, TrainedRecord
 from tapo.rollout.group_report import GroupReport
 from tapo.trainer import trainers
-from tapo.trainer.actor import MINI_BATCH_FIELD
+from tapo.trainer.actor import GRAD_NORMS_FIELD, MINI_BATCH_FIELD
 from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, RefTotals
 from tapo.trainer.trainers import TapoTrainerSeparateAsync, TapoTrainerSync, chosen_by_group
 from tests.stand_ins.trainer import Trainer, batch_of
@@ -204,7 +206,7 @@ def stored_fields(keys, partition_id, select_fields):
     }
     data = TensorDict({name: fields[name] for name in select_fields if name in fields}, batch_size=[len(keys)])
     if "uid" in select_fields:
-        trainers.tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
+        tu.assign_non_tensor_stack(data, "uid", [row["uid"] for row in rows])
     return data
 
 
@@ -212,8 +214,8 @@ def stored_fields(keys, partition_id, select_fields):
 def contrasted(monkeypatch):
     """(trainer, batch, fields written) with eight rollouts, two constructed rows and one that is padding."""
     written = {}
-    monkeypatch.setattr(trainers.transfer, "read_fields", stored_fields)
-    monkeypatch.setattr(trainers.transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
+    monkeypatch.setattr(transfer, "read_fields", stored_fields)
+    monkeypatch.setattr(transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
     batch = batch_of(n_refs=3)
     batch.tags[-1] = {**batch.tags[-1], "is_padding": True}
     trainer = Trainer()
@@ -255,7 +257,7 @@ def test_every_row_but_padding_is_dumped_and_a_constructed_one_with_its_weights(
         data["advantages"] = nested([refs[key].tolist() if key in refs else [-0.5] for key in keys])
         return data
 
-    monkeypatch.setattr(trainers.transfer, "read_fields", read)
+    monkeypatch.setattr(transfer, "read_fields", read)
     trainer._trained_dump = RecordWriter(str(tmp_path), TrainedRecord)
     metrics_of(trainer, batch)
     records = list(RecordReader(tmp_path, TrainedRecord))
@@ -264,6 +266,77 @@ def test_every_row_but_padding_is_dumped_and_a_constructed_one_with_its_weights(
     advantage = pytest.approx(0.5 / (3**-0.5 + 1e-6))
     assert [(r.uid, r.constructed, r.advantage, r.reward) for r in records[-2:]] == [("u0_ref", True, advantage, 1)] * 2
     assert [r.weights for r in records[-2:]] == [[1.0, pytest.approx(0.01)], [1.0]]
+
+
+@pytest.fixture
+def coupled(monkeypatch):
+    """{key: advantages written} of two queries, the first of which has two constructed rows: its rollouts are wrong but
+    for the last, the second of them of two outputs and masked in part."""
+    written = {}
+
+    def read(keys, partition_id, names):
+        data = stored_fields(keys, partition_id, names)
+        if "rm_scores" in names and not any("_ref_" in key for key in keys):
+            data["rm_scores"] = nested([[float(key == "u0_3_0")] for key in keys])
+        if "response_mask" in names and not any("_ref_" in key for key in keys):
+            data["response_mask"] = nested([[1, 0] if key == "u0_1_1" else [1] for key in keys])
+        return data
+
+    def write(keys, partition_id, fields):
+        written.update(zip(keys, fields["advantages"].unbind(), strict=True))
+
+    monkeypatch.setattr(transfer, "read_fields", read)
+    monkeypatch.setattr(transfer, "write_fields", write)
+    batch = batch_of(n_refs=2)
+    batch.keys.insert(2, "u0_1_1")
+    batch.tags.insert(2, dict(batch.tags[0]))
+    batch.keys.insert(8, "u0_9_0")
+    batch.tags.insert(8, {**batch.tags[0], "is_padding": True})
+
+    def advantages(**options):
+        written.clear()
+        Trainer(advantage="coupled", ots={"enable": False}, **options)._compute_advantage(batch, {})
+        return {key: values.tolist() for key, values in written.items()}
+
+    return advantages
+
+
+def test_coupled_rows_of_both_kinds_have_one_mean_and_one_std(coupled):
+    found = coupled()
+    # Sessions 0 to 2 wrong, 3 correct, two constructed rows correct; the second query has GRPO's advantages.
+    rewards = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    wrong, right = ((value - 0.5) / (rewards.std().item() + 1e-6) for value in (0.0, 1.0))
+    assert found == {
+        "u0_0_0": [pytest.approx(wrong)],
+        "u0_1_0": [pytest.approx(wrong)],
+        "u0_1_1": [pytest.approx(wrong), 0.0],
+        "u0_2_0": [pytest.approx(wrong)],
+        "u0_3_0": [pytest.approx(right)],
+        "u0_ref_4_0": [pytest.approx(right)] * 2,
+        "u0_ref_5_0": [pytest.approx(right)],
+    }
+
+
+def test_coupled_rows_that_are_not_trained_leave_the_rollouts_alone(coupled):
+    assert set(coupled(lambda_ref=0.0)) == {"u0_ref_4_0", "u0_ref_5_0"}
+
+
+def test_the_scheduled_weight_is_a_function_of_the_global_step_and_at_zero_the_update_is_grpos(padding):
+    trainer = Trainer(lambda_schedule={"shape": "linear"}, ref={"grad_norms_every": 2})
+    trainer.total_training_steps = 4
+    seen = {}
+    for trainer.global_steps in (1, 2, 5):
+        trainer._update_actor(trainer._balance_batch(batch_of(n_refs=3), {}), {})
+        seen[trainer.global_steps] = trainer.seen["extra_info"]
+    assert {step: info[LAMBDA_FIELD] for step, info in seen.items()} == {1: 1.0, 2: 0.75, 5: 0.0}
+    assert trainer.seen["update"][-1] == batch_of().keys and REF_TOTALS_FIELD not in seen[5]
+    assert {step for step, info in seen.items() if GRAD_NORMS_FIELD in info} == {2}
+
+
+def test_gradient_norms_have_a_name_of_their_own_among_verls_metrics():
+    metrics = {"actor/tapo/grad_norm/rollouts": 0.5, "actor/grad_norm": 1.0}
+    Trainer()._update_actor(batch_of(), metrics)
+    assert {"tapo/grad_norm/rollouts": 0.5, "actor/grad_norm": 1.0}.items() <= metrics.items()
 
 
 def metrics_of(trainer, batch):
@@ -285,6 +358,11 @@ def test_the_metrics_of_a_step_average_over_its_constructed_rows_and_their_token
         "tapo/ots/weight/mean": pytest.approx(0.67),
         "tapo/ots/weight/prefix/mean": 1.0,
         "tapo/ots/weight/correction/mean": pytest.approx(0.01),
+        "tapo/ots/weight/reflection/max": pytest.approx(0.01),
+        "tapo/ots/weight/reflection_first/mean": pytest.approx(0.01),
+        "tapo/ref/log_prob/reflection_first/mean": -9.0,
+        "tapo/tokens/construct_over_rollout": 3 / 48,
+        "tapo/lambda_ref": 1.0,
     }
     assert {key: metrics[key] for key in expected} == expected
 
