@@ -22,12 +22,13 @@ OF_THE_SOURCE = (
     "prompt_length",
     "perf/total_num_tokens",
     "timing_s/gen",
+    "timing_s/step",
     "tapo/groups/",
     "tapo/construct/",
     "tapo/tokens/construct_generated",
     "tapo/timing_s/",
 )
-"""How the names of the metrics begin that say what it cost to generate the data; what they say of training and
+"""How the names of the metrics begin that say what it cost to collect the data; what the others say of training and
 rewards is the run's own and not this one's."""
 
 
@@ -40,7 +41,9 @@ def run_sft_log(options: SftLogOptions, console: Console) -> None:
     steps = _steps_of(options)
     last = steps[options.last_step]
     if options.validation:
-        last |= {key: v for _, data in _records(options.validation) for key, v in data.items() if key.startswith("val-")}
+        last |= {
+            key: v for _, data in _records(options.validation) for key, v in data.items() if key.startswith("val-")
+        }
     last |= {f"sft/{key}": value for key, value in _learned(options).items()}
     for step, known in _known_before(options):
         steps.setdefault(step, {TRAINING_STEP: step}).update(known)
