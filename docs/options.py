@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from tapo.baselines.opsd.config import OpsdConfig
 from tapo.cli import app
 from tapo.config import TapoConfig
 from tapo.options import Options, type_name
@@ -22,6 +23,8 @@ def page() -> str:
         HEAD,
         "## `algorithm.tapo`\n\nOf a run, in a YAML file or on the launch line.\n",
         table(settings(TapoConfig)),
+        "## `algorithm.opsd`\n\nOf a run with `+tapo=opsd`: docs/baselines.md.\n",
+        table(settings(OpsdConfig)),
     ]
     for name, command in commands(typer.main.get_command(app), "tapo"):
         shown_ones = [parameter for parameter in command.params if parameter.name != "help"]

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from tapo.baselines.sft.options import SftDataOptions, SftLogOptions
 from tapo.cold_start.options import BuildOptions
 from tapo.comparison.options import CompareCommand
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
@@ -20,6 +21,7 @@ from tapo.shipped import app as recipes
 GROUPS = {
     "data": "Datasets for TAPO: prepare, decontaminate, filter by pass rate.",
     "cold-start": "Corrective trajectories and chats for verl's SFT trainer.",
+    "baseline": "SFT baselines: chats from what a run has sampled, and their log.",
     "eval": "Evaluate checkpoints, and report from dumps of verl's validation.",
 }
 
@@ -30,6 +32,8 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "data repair": (RepairOptions, "tapo.data.rollout_store:run_repair"),
     "rollout": (RolloutOptions, "tapo.generation.run_rollouts:run_rollouts"),
     "cold-start build": (BuildOptions, "tapo.cold_start.build:run_build"),
+    "baseline sft-data": (SftDataOptions, "tapo.baselines.sft.data:run_sft_data"),
+    "baseline sft-log": (SftLogOptions, "tapo.baselines.sft.log:run_sft_log"),
     "eval run": (evaluation.RunOptions, "tapo.evaluation.validation:evaluate"),
     "eval report": (evaluation.ReportCommand, "tapo.evaluation.render:report_runs"),
     "eval reflections": (evaluation.ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),

@@ -18,6 +18,7 @@ def _register_estimator(module: ModuleType) -> None:
 def _register_trainers(module: ModuleType) -> None:
     try:
         importlib.import_module("tapo.trainer.trainers")
+        importlib.import_module("tapo.baselines.opsd.trainers")
     except ImportError as error:
         # A verl that has moved what the variants extend: runs without TAPO are none of our business, and one with it
         # is stopped by `tapo.launch.contract.check_contract`.

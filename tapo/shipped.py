@@ -19,6 +19,7 @@ LAUNCH_SCRIPTS = (
     "launch.sh",
     "cold_start.sh",
     "cold_start_sft.sh",
+    "baseline_sft.sh",
     "evaluate.sh",
 )
 """The scripts that need no repository around them."""

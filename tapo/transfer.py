@@ -11,7 +11,7 @@ import transfer_queue as tq
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
-__all__ = ["TRAIN", "KVBatchMeta", "delete_row", "read_fields", "tag_row", "write_fields"]
+__all__ = ["TRAIN", "KVBatchMeta", "delete_row", "delete_rows", "put_rows", "read_fields", "tag_row", "write_fields"]
 
 TRAIN = "train"
 """The partition of verl's training rows."""
@@ -25,6 +25,16 @@ def read_fields(keys: Sequence[str], partition_id: str, names: Sequence[str]) ->
 def write_fields(keys: Sequence[str], partition_id: str, fields: TensorDict) -> None:
     """Add fields to rows that are there, or replace them: row i of `fields` belongs to `keys[i]`."""
     tq.kv_batch_put(keys=list(keys), partition_id=partition_id, fields=fields)
+
+
+def put_rows(keys: Sequence[str], partition_id: str, fields: TensorDict, tags: Sequence[Mapping[str, Any]]) -> None:
+    """Make rows: row i of `fields` and `tags[i]` belong to `keys[i]`."""
+    tq.kv_batch_put(keys=list(keys), partition_id=partition_id, fields=fields, tags=[dict(tag) for tag in tags])
+
+
+def delete_rows(keys: Sequence[str], partition_id: str) -> None:
+    """Delete rows with their tags and fields."""
+    tq.kv_clear(keys=list(keys), partition_id=partition_id)
 
 
 async def tag_row(key: str, tags: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -208,18 +209,23 @@ class TapoTrainerSeparateAsync(TapoTrainer, PPOTrainerSeparateAsync, SplitLogPro
     actor_worker_cls = TapoDetachActorWorker
 
 
-def chosen_by_group(plain: type[PPOTrainer], variant: type[PPOTrainer]) -> type[PPOTrainer]:
-    """A trainer class that is `variant` in a run that loads TAPO's config group, and `plain` in any other.
+def chosen_by_group(
+    plain: type[PPOTrainer], variant: type[PPOTrainer], chosen: Callable[[DictConfig], bool] = uses_tapo
+) -> type[PPOTrainer]:
+    """A trainer class that is `variant` in a run that loads the variant's config group, and `plain` in any other.
 
     It stands under verl's own mode name: a mode given on the command line wins over the group, and the run would train
     without TAPO.
+
+    Args:
+        chosen: whether a run's config has the group.
     """
 
     class ChosenByGroup(plain):  # type: ignore[valid-type, misc]
         def __new__(cls, config: DictConfig) -> Any:
             if cls is not ChosenByGroup:
                 return super().__new__(cls)
-            return (variant if uses_tapo(config) else plain)(config)
+            return (variant if chosen(config) else plain)(config)
 
     ChosenByGroup.__name__, ChosenByGroup.__doc__ = plain.__name__, plain.__doc__
     return ChosenByGroup

@@ -49,10 +49,10 @@ def trained_rows(dump: Path) -> list[dict[str, Any]]:
     return [record.model_dump() for record in RecordReader(dump, TrainedRecord)]
 
 
-def options(folder: Path, data: Path) -> list[str]:
-    """A launch line as a user has it, without a word of TAPO's."""
+def options(folder: Path, data: Path, words: str = "cpu") -> list[str]:
+    """A launch line as a user has it, without a word of TAPO's but these of the config group."""
     return [
-        "+tapo=cpu",
+        f"+tapo=[{words}]",
         "algorithm.adv_estimator=grpo",
         f"data.train_files={data}/train.parquet",
         f"data.val_files={data}/test.parquet",
@@ -92,6 +92,7 @@ def launch(
     data: Path,
     *overrides: str,
     tapo: bool = True,
+    words: str = "cpu",
     timeout_s: float = 600,
     check: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
@@ -106,7 +107,7 @@ def launch(
         "HYDRA_FULL_ERROR": "1",
         **environment,
     }
-    line = options(folder, data)
+    line = options(folder, data, words)
     if tapo:
         line = [*tapo_options(folder), *line[1:]]
     command = [sys.executable, "-m", "verl.trainer.main_ppo", *line, *overrides]

@@ -33,7 +33,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(transfer.tq, name, call_async if name.startswith("async_") else call)
 
-    for name in ("kv_batch_get", "kv_batch_put", "async_kv_put", "async_kv_clear"):
+    for name in ("kv_batch_get", "kv_batch_put", "kv_clear", "async_kv_put", "async_kv_clear"):
         note(name)
     return seen
 
@@ -53,4 +53,14 @@ def test_rows_are_tagged_and_deleted_in_verls_training_partition(calls):
     assert calls == [
         ("async_kv_put", {"key": "a", "partition_id": "train", "tag": {"k": 1}}),
         ("async_kv_clear", {"keys": ["a"], "partition_id": "train"}),
+    ]
+
+
+def test_rows_are_made_and_deleted_in_a_partition_of_ones_own(calls):
+    fields = TensorDict({"x": torch.zeros(2)}, batch_size=[2])
+    transfer.put_rows(("a", "b"), "mine", fields, ({"k": 1}, {"k": 2}))
+    transfer.delete_rows(("a", "b"), "mine")
+    assert calls == [
+        ("kv_batch_put", {"keys": ["a", "b"], "partition_id": "mine", "fields": fields, "tags": [{"k": 1}, {"k": 2}]}),
+        ("kv_clear", {"keys": ["a", "b"], "partition_id": "mine"}),
     ]

@@ -14,6 +14,14 @@ from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 import tapo
+from tapo.baselines.opsd import actor as opsd_actor
+from tapo.baselines.opsd import trainers as opsd_trainers
+from tapo.baselines.opsd.trainers import (
+    OpsdTrainer,
+    OpsdTrainerColocateAsync,
+    OpsdTrainerSeparateAsync,
+    OpsdTrainerSync,
+)
 from tapo.cold_start import sft_dataset
 from tapo.core.phrases import load_detector
 from tapo.evaluation import reward_manager
@@ -82,7 +90,7 @@ def test_everything_that_is_imported_from_verl_is_in_the_contract():
     assert [key for key in sorted(used) if id(find(*key.split(":"))) not in listed] == []
 
 
-OURS = (trainers, actor, manager, worker, reward_manager, sft_dataset)
+OURS = (trainers, actor, opsd_trainers, opsd_actor, manager, worker, reward_manager, sft_dataset)
 
 
 def overrides():
@@ -111,10 +119,13 @@ def test_the_trainer_modes_and_the_estimator_are_registered():
     assert get_trainer_cls("tapo_sync") is TapoTrainerSync
     assert get_trainer_cls("tapo_colocate_async") is TapoTrainerColocateAsync
     assert get_trainer_cls("tapo_separate_async") is TapoTrainerSeparateAsync
+    assert get_trainer_cls("opsd_sync") is OpsdTrainerSync
+    assert get_trainer_cls("opsd_colocate_async") is OpsdTrainerColocateAsync
+    assert get_trainer_cls("opsd_separate_async") is OpsdTrainerSeparateAsync
     assert core_algos.get_adv_estimator_fn("tapo").__module__ == "tapo.trainer.estimator"
 
 
-@pytest.mark.parametrize("cls", [TapoTrainer, TapoAgentLoopWorker])
+@pytest.mark.parametrize("cls", [TapoTrainer, OpsdTrainer, TapoAgentLoopWorker])
 def test_no_override_is_longer_than_forty_lines(cls):
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     lengths = {

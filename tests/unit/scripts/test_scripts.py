@@ -21,7 +21,8 @@ if [[ "$out" == */chats ]]; then mkdir -p "$out"; echo t > "$out/train.parquet";
 """
 PYTHON = """#!/usr/bin/env bash
 echo "python $*" >> "$CALLS"
-mkdir -p "$OUT/checkpoints/global_step_7/huggingface"
+mkdir -p "$OUT/checkpoints/global_step_7/huggingface" "$OUT/validation"
+echo "$MODEL" > "$OUT/validation/0.jsonl"
 echo 7 > "$OUT/checkpoints/latest_checkpointed_iteration.txt"
 echo "{}" > "$OUT/checkpoints/global_step_7/huggingface/config.json"
 """
@@ -147,3 +148,54 @@ def test_a_missing_variable_is_named(run, script, missing):
     variables = {"MODEL": "m"} if missing != "MODEL" else {}
     status, output, calls = run(script, **variables)
     assert status != 0 and missing in output and calls == []
+
+
+def baseline(run, out, **variables):
+    given = {"RUN": "sft", "MODEL": "m", "DATA": "d", "CONFIG": "my.yaml", "STEPS": "4 9", "OUT": str(out)}
+    return run("baseline_sft.sh", **(given | variables))
+
+
+def test_an_sft_baseline_collects_once_and_learns_the_first_steps_of_each_number(run, tmp_path):
+    (tmp_path / "my.yaml").write_text("x: 1\n")
+    out = tmp_path / "b"
+    status, output, calls = baseline(run, out, SFT="optim.lr=1", CHATS="--most 2", SEED="5")
+    assert status == 0, output
+    assert [" ".join(call.split()[:4]) for call in calls] == [
+        f"python -m tapo.training_progress {out}/collected",
+        *(
+            start
+            for n in (4, 9)
+            for start in (
+                f"baseline sft-data {out}/collected --data",
+                f"python -m tapo.training_progress {out}/of_{n}/sft",
+                f"python -m tapo.training_progress {out}/of_{n}/validated",
+                f"baseline sft-log --source {out}/collected",
+            )
+        ),
+    ]
+    assert calls[0].split(" -- ")[1].startswith(f"bash {SCRIPTS}/launch.sh +tapo=default trainer.logger=[console,file]")
+    assert f"algorithm.tapo.dump_dir={out}/collected/dump algorithm.tapo.lambda_ref=0" in calls[0]
+    assert "data.seed=5 trainer.total_training_steps=9 trainer.test_freq=-1" in calls[0]
+    assert calls[1] == (
+        f"baseline sft-data {out}/collected --data d/train.parquet --model m --last-step 4 --kind constructed --seed 5 "
+        f"--out {out}/of_4/chats --most 2"
+    )
+    assert calls[2].endswith("trainer.seed=5 optim.lr=1")
+    assert "algorithm.tapo.enable=false trainer.val_only=true" in calls[3]
+    found = {path.name: path.read_text().strip() for path in (out / "validation").iterdir()}
+    assert found == {"0.jsonl": "m", "4.jsonl": f"{out}/of_4/sft/model", "9.jsonl": f"{out}/of_9/sft/model"}
+    status, output, calls = baseline(run, out, SFT="optim.lr=1", CHATS="--most 2", SEED="5")
+    assert status == 0 and {call.split()[1] for call in calls} == {"sft-data", "sft-log"}, output
+
+
+def test_rejection_sampling_takes_a_finished_run_and_a_store_needs_none(run, tmp_path):
+    variables = {"RUN": "rejection", "STEPS": "4", "CONFIG": "qwen3_8b_fsdp"}
+    status, output, calls = baseline(run, tmp_path / "b", SOURCE="other", **variables)
+    assert status == 0, output
+    assert calls[0].startswith("baseline sft-data other --data d/train.parquet --model m --last-step 4 --kind correct")
+    assert "launch.sh trainer.logger" in calls[2] and calls[3].startswith("baseline sft-log --source other")
+    status, output, calls = baseline(run, tmp_path / "c", STORE="one two", **variables)
+    assert status == 0, output
+    assert calls[0].startswith("baseline sft-data one two --kind correct") and "--source" not in calls[3]
+    status, output, calls = baseline(run, tmp_path / "d", RUN="opsd")
+    assert (status, calls) == (1, []) and "RUN=opsd: allowed are sft, rejection" in output
