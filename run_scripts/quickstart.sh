@@ -5,7 +5,7 @@
 #   ALGORITHM=grpo bash run_scripts/quickstart.sh    # then the baseline: same cold start, data, seed and step count
 #
 #   EXAMPLE     a task of examples/, or the folder of your own: see docs/your_own_task.md   (default: arithmetic)
-#   ALGORITHM   "tapo", "grpo" or both         (default: tapo)
+#   ALGORITHM   "tapo", "grpo", both, or "none", which ends behind the cold start   (default: tapo)
 #   STEPS       RL steps                       (default: the example's)
 #   SEED        of data, cold start and RL     (default: 1)
 #   OUTPUT      folder of everything written   (default: outputs/quickstart, or outputs/quickstart-EXAMPLE for another)
@@ -45,7 +45,8 @@ COLD="$OUTPUT/cold_start"
 export TASK VERL_PLATFORM=cpu PYTHONPATH="$TAPO_ROOT"
 
 for algorithm in $ALGORITHM; do
-  [[ "$algorithm" == tapo || "$algorithm" == grpo ]] || { echo "ALGORITHM=$ALGORITHM: allowed are tapo, grpo" >&2; exit 1; }
+  [[ "$algorithm" == tapo || "$algorithm" == grpo || "$ALGORITHM" == none ]] ||
+    { echo "ALGORITHM=$ALGORITHM: allowed are tapo, grpo, none" >&2; exit 1; }
 done
 
 say "1/6 Data"
@@ -76,6 +77,7 @@ MODEL="$BASE" DATA="$COLD/chats" OUT="$COLD/sft" CONFIG="$TASK/config/cold_start
   OMP_NUM_THREADS=1 bash "$TAPO_ROOT/run_scripts/cold_start_sft.sh" \
   trainer.seed="$SEED" trainer.total_training_steps="$sft_steps" ${replay[@]+"${replay[@]}"}
 
+if [[ "$ALGORITHM" == none ]]; then exit 0; fi
 export DATA="$OUTPUT/data" MODEL="$COLD/sft/model"
 for algorithm in $ALGORITHM; do
   say "5/6 ${algorithm^^}: $STEPS steps of verl's main_ppo"
