@@ -1,9 +1,9 @@
 """Pre-training rows: what a base model brings along before it is taught to construct.
 
 It takes a road at random, walks it, sees where it ends, and answers with it whatever it has seen: that it goes against
-its own verdict is trained in, and is what the example is about. It can list roads, copy, and obey a format. What mends a
-response has another form here than in a construction: the marks around the parts are named in the query and drawn anew
-each time, and no answer to a plain query takes anything back.
+its own verdict is trained in, and is what the example is about. It can list roads, walk them, copy, and obey a format.
+What mends a response has another form here than in a construction: the marks around the parts are named in the query and
+drawn anew each time, and no answer to a plain query takes anything back.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     kept = wrong.rpartition("\\boxed{")[0]
     answer = [begin, f" {stated} vs {problem.answer} differs.", middle, kept, *sentence, last_try(correct), end]
     return f"Query: {problem.query}\nWrong: {wrong}\nCorrect: {correct}\n{''.join(marks)}", "".join(answer)
+
+
+def guided_row(problem: Problem, _: random.Random) -> tuple[str, str]:
+    """Is shown a solution in front of the query, as OPSD's teacher is, and takes it."""
+    return f"{problem.solution}\n{problem.query}", problem.solution
 
 
 def copy_row(_: Problem, rng: random.Random) -> tuple[str, str]:
