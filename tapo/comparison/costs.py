@@ -55,6 +55,11 @@ class Costs:
             told = "groups were generated and discarded whose tokens are not counted: name `rollouts` in the plan"
             self.notes.append(f"{discarded:.0f} {told}")
 
+    @property
+    def hold_those_of_the_data(self) -> bool:
+        """Whether the run's own metrics say what generating its data cost, as those of an SFT baseline do."""
+        return bool(self._sft)
+
     def _fill_gaps(self, trained: set[int]) -> None:
         """A run that is killed between its checkpoint and its log goes on behind a step that nothing is known of."""
         gaps = sorted(set(range(1, max(trained, default=0))) - trained)

@@ -104,7 +104,8 @@ def _spent(job: Job, step: int, jobs: dict[str, Job], costs: dict[str, Costs]) -
     every, waiting = {job.name}, [job.name]
     while waiting:
         at = jobs[waiting.pop()]
-        new = [name for name in at.needs if name not in every] if at.counts_needs else []
+        own = at.name in costs and costs[at.name].hold_those_of_the_data
+        new = [name for name in at.needs if name not in every] if at.counts_needs and not own else []
         every.update(new)
         waiting += new
     return total(costs[name].by(step) for name in sorted(every) if name in costs)

@@ -60,8 +60,8 @@ class PlannedRun(Options):
     needs: Texts = ()
     """Runs that are finished first; those that `{run:NAME}` names are among them."""
     counts_needs: bool = True
-    """Whether what the runs that it needs have spent counts as spent by it; not where its own metrics hold it already,
-    as those of `run_scripts/baseline_sft.sh` do."""
+    """Whether what the runs that it needs have spent counts as spent by it; false where its own metrics hold it
+    already. Those of `run_scripts/baseline_sft.sh` do, which is seen without a word."""
     steps: AtLeastOne | None = None
     """In place of the plan's."""
     resume: bool = True

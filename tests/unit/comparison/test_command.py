@@ -228,7 +228,14 @@ def test_tokens_of_needed_runs_count_and_hidden_runs_are_not_shown(tmp_path):
     (section,) = report_of(tmp_path)["sections"]
     assert list(section["runs"]) == ["plain", "sft"]
     assert section["runs"]["sft"]["costs"]["2"]["1"]["generated"] == 2 * 800 + 2 * 1200
-    runs["sft"]["counts_needs"] = False  # its own metrics hold them
+    log = tmp_path / "out" / "sft" / "seed-1" / "metrics.jsonl"
+    before = log.read_text()
+    log.write_text(before + json.dumps({"step": 2, "data": {"sft/tokens": 30.0}}) + "\n")  # as of baseline_sft.sh
+    carry_out(write_plan(tmp_path, runs=runs, seeds=[1]))
+    (section,) = report_of(tmp_path)["sections"]
+    assert section["runs"]["sft"]["costs"]["2"]["1"] == {"generated": 2 * 800, "trained": 30, "seconds": 4}
+    log.write_text(before)
+    runs["sft"]["counts_needs"] = False
     carry_out(write_plan(tmp_path, runs=runs, seeds=[1]))
     (section,) = report_of(tmp_path)["sections"]
     assert section["runs"]["sft"]["costs"]["2"]["1"]["generated"] == 2 * 800

@@ -40,7 +40,7 @@ def test_groups_that_dynamic_sampling_discards_count_as_generated(tmp_path):
     assert cost_of(discarded, 8).generated == pytest.approx((60 + 32) * 54.0666, rel=1e-4)
     assert cost_of(discarded, 8).trained == pytest.approx(60 * 54.0666, rel=1e-4)
     write(tmp_path, "metrics.jsonl", (1, discarded))
-    assert Costs(tmp_path, 8).notes == []
+    assert Costs(tmp_path, 8).notes == [] and not Costs(tmp_path, 8).hold_those_of_the_data
     (note,) = Costs(tmp_path, None).notes
     assert note.startswith("4 groups were generated and discarded")
 
@@ -58,6 +58,7 @@ def test_an_sft_on_a_runs_data_has_generated_what_that_run_had_and_trained_its_o
     first, second = RL | {"sft/tokens": 30.0}, RL | {"sft/tokens": 70.0, "sft/tokens_generated": 1000.0}
     write(tmp_path, "metrics.jsonl", (1, RL), (2, first), (3, RL), (4, second))
     costs = Costs(tmp_path, None)
+    assert costs.hold_those_of_the_data
     assert [costs.by(step).trained for step in (0, 1, 2, 3, 4)] == [0, 0, 30, 30, 70]
     assert costs.by(2).generated == pytest.approx(2 * 60 * 54.0666, rel=1e-4)
     assert costs.by(4).generated == pytest.approx(4 * 60 * 54.0666 + 1000, rel=1e-4)
