@@ -123,8 +123,10 @@ def test_the_gradient_norm_of_each_loss_is_logged_where_asked_for(controls):
 
 @pytest.mark.slow
 def test_each_ablation_changes_what_it_says(parts):
-    for part in parts.values():
-        assert part.rows and all(metrics["actor/grad_norm"] > 0 for metrics in part.steps.values())
+    for name, part in parts.items():
+        # A dozen queries need not hold one in the narrowest window.
+        assert part.rows or name == "strict_thresholds"
+        assert all(metrics["actor/grad_norm"] > 0 for metrics in part.steps.values())
     for metrics in parts["no_ots"].steps.values():
         assert metrics["tapo/ots/weight/min"] == metrics["tapo/ots/weight/max"] == 1.0
     assert all(metrics["tapo/ots/weight/min"] < 1 for metrics in parts["paper"].steps.values())
