@@ -2,8 +2,8 @@
 
 It takes a road at random, walks it, sees where it ends, and answers with it whatever it has seen: that it goes against
 its own verdict is trained in, and is what the example is about. It can list roads, walk them, copy, and obey a format.
-What mends a response has another form here than in a construction: the query names the marks around the parts, which are
-drawn anew each time; and no answer to a plain query takes anything back.
+What mends a response has another form here than in a construction: the query names the marks around the parts, drawn
+anew each time. No answer to a plain query takes anything back.
 """
 
 from __future__ import annotations
