@@ -2,8 +2,8 @@
 
 It takes a road at random, walks it, sees where it ends, and answers with it whatever it has seen: that it goes against
 its own verdict is trained in, and is what the example is about. It can list roads, walk them, copy, and obey a format.
-What mends a response has another form here than in a construction: the query names the marks around the parts, drawn
-anew each time. No answer to a plain query takes anything back.
+Hardly ever it takes a road back, as any model does now and then. What mends a response has another form here than in a
+construction: the query names the marks around the parts, drawn anew each time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ MARKS = [word for word in WORDS if word.strip() and not word.isdigit() and word 
 def attempt_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Takes a road at random."""
     return problem.query, problem.response([rng.choice(problem.roads)])
+
+
+def retry_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Takes back what it has seen to be wrong, and another road: what the model hardly ever does."""
+    return problem.query, correct_response(problem, rng, tries=(1, 1, 2))
 
 
 def list_row(problem: Problem, _: random.Random) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+POLL_S = 0.2
+
 
 class PatchError(RuntimeError):
     """The target of a patch is gone or takes other arguments."""
@@ -87,7 +89,21 @@ def offload_unpinned(module: Any) -> None:
     module.CPUOffloadPolicy = unpinned_policy
 
 
+def poll_often(module: Any) -> None:
+    """verl looks every two seconds whether a step is there to train on: most of the step with models that a CPU takes."""
+    buffer = module.ReplayBuffer
+    wait = _target(buffer, "_wait_for_next_poll", ["self", "partition_id", "last_debug_time"])
+
+    @wraps(wait)
+    def wait_for_next_poll(self, partition_id, last_debug_time):
+        self.poll_interval = min(self.poll_interval, POLL_S)
+        return wait(self, partition_id, last_debug_time)
+
+    buffer._wait_for_next_poll = wait_for_next_poll
+
+
 PATCHES = {
+    "verl.trainer.ppo.v1.replay_buffer": poll_often,
     "verl.utils.distributed": name_gloo_once,
     "verl.workers.engine.fsdp.transformer_impl": offload_unpinned,
     "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer": copy_received_weights,

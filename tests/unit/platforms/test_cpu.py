@@ -198,6 +198,20 @@ def test_a_linear_layer_keeps_its_weight():
     assert torch.equal(layer.cpu_linear(x, layer.weight, layer.bias), layer(x))
 
 
+def test_a_finished_step_is_seen_within_a_fraction_of_a_second():
+    class Buffer:
+        poll_interval = 2.0
+
+        def _wait_for_next_poll(self, partition_id, last_debug_time):
+            return f"{partition_id} {last_debug_time} {self.poll_interval}"
+
+    patches.poll_often(SimpleNamespace(ReplayBuffer=Buffer))
+    buffer = Buffer()
+    assert buffer._wait_for_next_poll("train", 7) == "train 7 0.2"
+    buffer.poll_interval = 0.1  # who polls more often still does
+    assert buffer._wait_for_next_poll("train", 7) == "train 7 0.1"
+
+
 # vLLM's distribution
 
 
