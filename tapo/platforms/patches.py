@@ -90,7 +90,7 @@ def offload_unpinned(module: Any) -> None:
 
 
 def poll_often(module: Any) -> None:
-    """verl looks every two seconds whether a step is there to train on: most of the step with models that a CPU takes."""
+    """verl looks every two seconds whether there is a step to train on: most of its time with models that fit a CPU."""
     buffer = module.ReplayBuffer
     wait = _target(buffer, "_wait_for_next_poll", ["self", "partition_id", "last_debug_time"])
 
