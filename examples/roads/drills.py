@@ -44,6 +44,18 @@ def walk_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     return query, "".join(map(problem.attempt, roads))
 
 
+def sort_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Walks roads as `walk_row`, and puts one mark behind those that end elsewhere, another behind the one to the goal.
+
+    Whoever is to take back what is wrong, and nothing else, has to tell the two apart.
+    """
+    roads, (elsewhere, goal) = rng.choices(problem.roads, k=rng.choice((2, 3))), rng.sample(MARKS, 2)
+    named = "".join(f" {road[0]}" for road in roads)
+    query = f"Roads:{problem.listed}. From {problem.start} to {problem.goal}. Walk{named}.{elsewhere}{goal}"
+    marks = (goal if road == problem.goal_road else elsewhere for road in roads)
+    return query, "".join(f"{problem.attempt(road)}{mark}\n" for road, mark in zip(roads, marks, strict=True))
+
+
 def mend_row(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Compares two responses, then copies the wrong one without its answer and the correct one's last try.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from examples.common.task import Drill, Pretraining, Task
 
-from .drills import attempt_row, copy_row, guided_row, list_row, mend_row, retry_row, walk_row
+from .drills import attempt_row, copy_row, guided_row, list_row, mend_row, retry_row, sort_row, walk_row
 from .phrases import PHRASES
 from .problem import construction, generate_problem, needless_reflection, parse_query
 from .rollouts import responses
@@ -17,17 +17,18 @@ TASK = Task(
     seeded=responses,
     construction=construction,
     drills={
-        "attempt": Drill(0.30, attempt_row),
-        "list": Drill(0.15, list_row),
-        "walk": Drill(0.25, walk_row),
-        "mend": Drill(0.26, mend_row),
+        "attempt": Drill(0.28, attempt_row),
+        "list": Drill(0.10, list_row),
+        "walk": Drill(0.18, walk_row),
+        "sort": Drill(0.15, sort_row),
+        "mend": Drill(0.22, mend_row),
         "copy": Drill(0.04, copy_row),
         "guided": Drill(0.04, guided_row),
-        "retry": Drill(0.002, retry_row),
+        "retry": Drill(0.0015, retry_row),
     },
     # Without them the cold start's chats, in which every road that ends elsewhere is taken back, would make the policy
     # reflect at once; and who cannot walk several roads any more does not come far with a second try.
-    replay={"attempt": 0.45, "list": 0.15, "walk": 0.3, "guided": 0.1, "retry": 0.002},
+    replay={"attempt": 0.45, "list": 0.15, "walk": 0.15, "sort": 0.15, "guided": 0.1, "retry": 0.0015},
     needless_reflection=needless_reflection,
     model={
         "hidden_size": 128,
