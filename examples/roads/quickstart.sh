@@ -8,7 +8,8 @@ max_response_tokens=80
 
 make_data=(--train 2048 --test 256 --sampled 128 --seeded 2560 --replay 4608)
 
-# The base model cannot construct yet, so a rule answers in its place. Few chats reflect, so that the cold-started model
-# hardly ever does so by itself: REFLECTIVE says how many.
+# The base model cannot construct yet, so a rule answers in its place. So many chats reflect on a plain query, REFLECTIVE,
+# and none by default: the cold-started model then hardly ever reflects by itself. It has no plain chats, since the
+# correct rollouts that they would be drawn from reflect too.
 stores=(sampled seeded)
-build=(--answers "$COMMON/teacher.py:answer" --sft "${REFLECTIVE:-26}" --ift 2048 --plain-share 0)
+build=(--answers "$COMMON/teacher.py:answer" --sft "${REFLECTIVE:-0}" --ift 2048 --plain-share 0)

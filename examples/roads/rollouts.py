@@ -19,10 +19,9 @@ def correct_response(problem: Problem, rng: random.Random, *, tries: Sequence[in
 
 
 def responses(problem: Problem, rng: random.Random) -> tuple[list[str], list[float]]:
-    """A correct response, which takes nothing back, and two wrong ones; and their scores.
+    """A correct response and two wrong ones, of several tries now and then, and their scores.
 
-    Plain chats of the cold start are drawn from correct responses: how often these reflect would decide how often the
-    cold-started model does. A policy that has learned to reflect has wrong rollouts of several tries, so they are here.
+    A policy that has learned to take roads back constructs from such rollouts, so it has to have seen them.
     """
-    wrong = [wrong_response(problem, rng, tries=(1, 1, 2, 3)) for _ in range(2)]
-    return [problem.solution, *wrong], [1.0, 0.0, 0.0]
+    wrong = [wrong_response(problem, rng, tries=(1, 1, 2, 3, 4)) for _ in range(2)]
+    return [correct_response(problem, rng), *wrong], [1.0, 0.0, 0.0]

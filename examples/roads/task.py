@@ -28,7 +28,7 @@ TASK = Task(
     },
     # Without them the cold start's chats, in which every road that ends elsewhere is taken back, would make the policy
     # reflect at once; and who cannot walk several roads any more does not come far with a second try.
-    replay={"attempt": 0.45, "list": 0.15, "walk": 0.15, "sort": 0.15, "guided": 0.1, "retry": 0.0015},
+    replay={"attempt": 0.5, "list": 0.1, "walk": 0.15, "sort": 0.15, "guided": 0.1},
     needless_reflection=needless_reflection,
     model={
         "hidden_size": 128,
