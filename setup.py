@@ -22,6 +22,7 @@ PACKAGE_DATA = [
     "recipes/REQUIRED_VERL.txt",
     "recipes/config/*",
     "recipes/config/run/*",
+    "run_scripts/baseline_sft.sh",
     "run_scripts/cold_start.sh",
     "run_scripts/cold_start_sft.sh",
     "run_scripts/evaluate.sh",

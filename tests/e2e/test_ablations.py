@@ -102,14 +102,17 @@ def assert_rows_are_their_siblings(part):
         assert metrics["tapo/ref/reward/mean"] == 1.0
 
 
+@pytest.mark.slow
 def test_coupled_rows_of_both_kinds_have_one_mean_and_one_std(controls):
     assert_both_kinds_have_one_mean_and_one_std(controls["coupled"])
 
 
+@pytest.mark.slow
 def test_an_extra_correct_row_is_the_sibling_itself_and_costs_no_token(controls):
     assert_rows_are_their_siblings(controls["extra_correct"])
 
 
+@pytest.mark.slow
 def test_the_gradient_norm_of_each_loss_is_logged_where_asked_for(controls):
     for part in controls.values():
         first, second = part.steps.values()
