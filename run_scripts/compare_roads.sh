@@ -6,7 +6,7 @@
 # Killed and started again it goes on. Some hours on two cores.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$TAPO_ROOT"
-for kind in rare:0 frequent:40; do
+for kind in rare:3 frequent:40; do
   EXAMPLE=roads ALGORITHM=none REFLECTIVE="${kind#*:}" OUTPUT="outputs/roads/${kind%:*}" bash run_scripts/quickstart.sh
 done
 PYTHONPATH="$TAPO_ROOT" exec tapo compare examples/roads/compare.yaml "$@"
