@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# README's comparison on the roads example: two cold starts, then every run of examples/roads/compare.yaml with every seed.
+# The comparison on the roads example: two cold starts, then every run of examples/roads/compare.yaml with every seed.
 #
 #   bash run_scripts/compare_roads.sh [options of tapo compare]
 #

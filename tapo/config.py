@@ -1,6 +1,5 @@
 """`algorithm.tapo`: every option, its default and where it comes from."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,7 +10,7 @@ from tapo.core.defaults import MIN_PREFIX_SHARE, REWARD_THRESHOLD
 from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
 from tapo.core.schedule import scheduled
 from tapo.core.selection import PAPER_N_NEG, PAPER_N_POS, least_of
-from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share
+from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share, text_given
 
 __all__ = [
     "ConfigError",
@@ -199,14 +198,9 @@ class TapoConfig(Options):
         Raises:
             ConfigError: `construction.prompt_file` cannot be read or lacks a placeholder.
         """
-        path, text = self.construction.prompt_file, self.construction.prompt
-        if path is None and text is None:
-            return CONSTRUCTION_PROMPT if self.keep_prefix else FULL_RECONSTRUCTION_PROMPT
-        name, got = ("prompt", text) if path is None else ("prompt_file", path)
-        try:
-            return check_template(Path(path).expanduser().read_text(encoding="utf-8") if path else text or "")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"algorithm.tapo.construction.{name}", got, str(error)) from error
+        of = self.construction
+        given = text_given(of.prompt, of.prompt_file, check_template, key="algorithm.tapo.construction.prompt")
+        return given or (CONSTRUCTION_PROMPT if self.keep_prefix else FULL_RECONSTRUCTION_PROMPT)
 
 
 def read_tapo_config(config: DictConfig) -> TapoConfig:

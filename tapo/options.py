@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,6 +30,24 @@ class ConfigError(ValueError):
     def __init__(self, key: str, got: Any, allowed: str):
         super().__init__(f"{key} = {got!r} cannot work: {allowed}")
         self.key, self.got, self.allowed = key, got, allowed
+
+
+def text_given(text: str | None, file: str | Path | None, check: Callable[[str], str], *, key: str) -> str | None:
+    """What an option holds as text, or the UTF-8 file that the option `<key>_file` names; None without either.
+
+    Args:
+        check: returns the text, or raises ValueError.
+
+    Raises:
+        ConfigError: the file cannot be read, or `check` refuses the text.
+    """
+    if text is None and file is None:
+        return None
+    name, got = (key, text) if file is None else (f"{key}_file", str(file))
+    try:
+        return check(Path(file).expanduser().read_text(encoding="utf-8") if file else text or "")
+    except (OSError, ValueError) as error:
+        raise ConfigError(name, got, str(error)) from error
 
 
 def Needs(words: str, fits: Callable[[Any], bool]) -> WrapValidator:

@@ -22,6 +22,7 @@ from tapo.files.markers import is_complete, stage
 from tapo.generation.engine import Sampling
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
+from tapo.options import text_given
 from tapo.terminal import Progress, say
 
 
@@ -37,7 +38,7 @@ def run_build(options: BuildOptions, console: Console) -> None:
     if not total:
         raise ValueError(f"{', '.join(str(source.folder) for source in sources)}: no rollouts yet, run `tapo rollout`")
     check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
-    template = construction_prompt(options.prompt_file)
+    template = text_given(None, options.prompt_file, check_template, key="prompt") or CONSTRUCTION_PROMPT
     teacher = FunctionActor(options.answers) if options.answers else None
     fingerprint = construction_fingerprint(options, sources, template, teacher)
     store = ConstructionStore.open_for_append(options.out / "constructions", fingerprint)
@@ -52,20 +53,6 @@ def run_build(options: BuildOptions, console: Console) -> None:
     with stage(output, facts):
         facts = {"model_path": options.model, **fingerprint}
         mix(store, recipe, options.out, facts, console, end_token=end_token(sources))
-
-
-def construction_prompt(file: Path | None) -> str:
-    """The construction prompt's template.
-
-    Raises:
-        ValueError: the file cannot be read, or its placeholders are wrong.
-    """
-    if file is None:
-        return CONSTRUCTION_PROMPT
-    try:
-        return check_template(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"prompt_file = {str(file)!r} cannot work: {error}") from error
 
 
 def check_sources(sources: Sequence[RolloutStore], facts: Mapping[str, Any]) -> None:

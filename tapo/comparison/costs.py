@@ -2,14 +2,13 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tapo.comparison.conduct import earlier_metrics
 from tapo.evaluation.folders import METRICS
-from tapo.evaluation.training_logs import TRAINING_STEP
-from tapo.files.json_lines import read_json_lines
+from tapo.evaluation.training_logs import TRAINING_STEP, logged_steps
 
 GENERATED, TRAINED = "tapo/tokens/generated", "tapo/tokens/trained"
 """Of a step: what a program logs that knows better than what is derived from verl's metrics."""
@@ -88,19 +87,9 @@ def metrics_by_step(folder: Path) -> dict[int, dict[str, float]]:
     """
     steps: dict[int, dict[str, float]] = defaultdict(dict)
     for file in [*earlier_metrics(folder), folder / METRICS]:
-        for step, metrics in _records(file):
-            steps[step] |= metrics
+        for step, data in logged_steps(file) if file.exists() else ():
+            steps[step] |= {key: float(value) for key, value in data.items() if _is_finite(value)}
     return steps
-
-
-def _records(file: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    if not file.exists():
-        return
-    for line, record in read_json_lines(file, on_half_written=lambda path: None):
-        step, data = record.get("step"), record.get("data")
-        if not isinstance(step, int) or not isinstance(data, dict):
-            raise ValueError(f"{line}: needs an integer step and data, as verl's file logger writes them")
-        yield step, {key: float(value) for key, value in data.items() if _is_finite(value)}
 
 
 def _is_finite(value: Any) -> bool:

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,6 @@ class _Maker:
     def job(self, group: str, run: str, seed: int) -> Job:
         planned = self.plan.runs[run]
         environment = self._variables(group, planned)
-        words = [*_words(planned.command or self.plan.command or ""), *planned.overrides, *self._group(group).overrides]
         steps = planned.steps or self.plan.steps
 
         def filled(text: str, key: str) -> str:
@@ -124,7 +122,7 @@ class _Maker:
             run,
             seed,
             self._folder(group, run, seed),
-            tuple(filled(word, f"runs.{run}.command") for word in words),
+            tuple(filled(word, f"runs.{run}.command") for word in self._line(group, planned)),
             {name: filled(value, f"runs.{run}.environment") for name, value in environment.items()},
             tuple(job_name(group, other, seed) for other in planned.needed()),
             planned.counts_needs,
@@ -136,15 +134,18 @@ class _Maker:
 
     def _specification(self, group: str, run: str, seed: int) -> dict[str, Any]:
         planned = self.plan.runs[run]
-        words = [*_words(planned.command or self.plan.command or ""), *planned.overrides, *self._group(group).overrides]
         return {
-            "command": shlex.join(words),
+            "command": shlex.join(self._line(group, planned)),
             "environment": self._variables(group, planned),
             "seed": seed,
             "steps": planned.steps or self.plan.steps,
             "inputs": self.inputs,
             "needs": {other: self._specification(group, other, seed) for other in planned.needed()},
         }
+
+    def _line(self, group: str, run: PlannedRun) -> list[str]:
+        """The words of a run's command, places not yet filled in."""
+        return [*_words(run.command or self.plan.command or ""), *run.overrides, *self._group(group).overrides]
 
     def _group(self, name: str) -> Group:
         return self.plan.groups.get(name) or Group()
@@ -187,13 +188,3 @@ def _words(command: Command) -> tuple[str, ...]:
         return tuple(shlex.split(command))
     except ValueError as error:
         raise ConfigError("command", command, f"needs a line that a shell could split ({error})") from error
-
-
-def in_order(jobs: list[Job]) -> Iterator[Job]:
-    """The jobs so that each comes behind those that it needs."""
-    waiting, done = list(jobs), set[str]()
-    while waiting:
-        ready = next(job for job in waiting if done.issuperset(job.needs))
-        waiting.remove(ready)
-        done.add(ready.name)
-        yield ready

@@ -1,8 +1,8 @@
 """The report of a comparison as tables on the terminal, and as Markdown, JSON and plots."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tapo.comparison.report import ComparisonReport
 from tapo.comparison.seeds import OverSeeds
 from tapo.evaluation.folders import PLAIN
 from tapo.evaluation.plots import draw_line, new_figure, save
-from tapo.evaluation.render import Table, markdown, print_tables, show
+from tapo.evaluation.render import Table, markdown, print_tables, show, write_files
 from tapo.evaluation.step_report import label
 from tapo.terminal import say
 
@@ -31,12 +31,8 @@ def print_comparison(report: ComparisonReport, console: Console) -> None:
 
 def write_comparison(report: ComparisonReport, folder: Path) -> list[Path]:
     """Write `report.md`, `report.json` and the plots; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page, data = folder / "report.md", folder / "report.json"
-    data.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    plots = _write_plots(report, folder)
-    page.write_text(to_markdown(report, plots), encoding="utf-8")
-    return [page, data, *plots]
+    plot = partial(_write_plots, report, folder)
+    return write_files(folder, to_json(report), plot, partial(to_markdown, report))
 
 
 def to_markdown(report: ComparisonReport, plots: Iterable[Path] = ()) -> str:

@@ -118,11 +118,10 @@ def splice(
     if decode(tokenizer, own_ids) != prefix + new_text:
         raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
     reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
-    length = 0
+    end = len(kept)
     if reflects:
         end, _ = token_boundary(own_ids, prefix + new_text, len(prefix + reflection), tokenizer)
-        length = end - len(kept)
-    return Spliced(ids, len(kept), reflection, prefix, correction, reflects, length)
+    return Spliced(ids, len(kept), reflection, prefix, correction, reflects, end - len(kept))
 
 
 def split_reflection(new_text: str) -> tuple[str, str]:

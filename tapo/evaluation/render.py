@@ -1,8 +1,9 @@
 """A report as tables on the terminal, and as Markdown, JSON and plots."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +164,26 @@ def show(name: str, estimate: Estimate, *, signed: bool = False) -> str:
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write `report.md`, `report.json` and the plots; returns the files."""
+    plot = partial(write_plots, report, folder)
+    return write_files(folder, to_json(report), plot, partial(to_markdown, report))
+
+
+def write_files(
+    folder: Path, data: Mapping[str, Any], plot: Callable[[], list[Path]], page: Callable[[list[Path]], str]
+) -> list[Path]:
+    """Write `report.json`, the plots, and `report.md`, which shows them; returns the files, the page first.
+
+    Args:
+        plot: writes the plots to the folder.
+        page: Markdown, given the plots' files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    markdown, data = folder / "report.md", folder / "report.json"
-    data.write_text(json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    plots = write_plots(report, folder)
-    markdown.write_text(to_markdown(report, plots), encoding="utf-8")
-    return [markdown, data, *plots]
+    markdown_file, data_file = folder / "report.md", folder / "report.json"
+    told = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    data_file.write_text(f"{told}\n", encoding="utf-8")
+    plots = plot()
+    markdown_file.write_text(page(plots), encoding="utf-8")
+    return [markdown_file, data_file, *plots]
 
 
 def to_markdown(report: Report, plots: Iterable[Path] = ()) -> str:

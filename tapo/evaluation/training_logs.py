@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,11 +110,26 @@ def read_training_log(path: Path, name: str, *, only: str = "") -> TrainingLog:
     return TrainingLog(name, metrics, tuple(f"{what}: {count}" for what, count in counts.items()))
 
 
-def _from_file(file: Path, counts: Counter[str]) -> Iterator[tuple[int, str, float]]:
-    for line, record in read_json_lines(file, on_half_written=lambda _: counts.update([HALF_WRITTEN])):
+def logged_steps(
+    file: Path, on_half_written: Callable[[Path], None] = lambda path: None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(step, metrics as they stand there) of each line of verl's `file` logger.
+
+    Args:
+        on_half_written: told where the last line is not whole.
+
+    Raises:
+        ValueError: a broken line.
+    """
+    for line, record in read_json_lines(file, on_half_written=on_half_written):
         step, data = record.get("step"), record.get("data")
         if not isinstance(step, int) or not isinstance(data, dict):
             raise ValueError(f"{line}: got {json.dumps(record)[:80]}, needs an integer step and data")
+        yield step, data
+
+
+def _from_file(file: Path, counts: Counter[str]) -> Iterator[tuple[int, str, float]]:
+    for step, data in logged_steps(file, lambda _: counts.update([HALF_WRITTEN])):
         for key, value in data.items():
             if value is None:
                 yield step, key, float("nan")  # as the logger writes NaN

@@ -12,6 +12,9 @@ from tapo.launch.contract import assert_registered, check_contract
 TRAINER_MODES = {"tapo_sync": "sync", "tapo_colocate_async": "colocate_async", "tapo_separate_async": "separate_async"}
 """TAPO's trainer modes and the verl modes they extend, by whose names they go too."""
 
+FSDP = ("fsdp", "fsdp2")
+"""The strategies whose engine is verl's FSDP."""
+
 _MANAGER_KEY = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
 AGENT_LOOP_MANAGER = "tapo.rollout.manager.TapoAgentLoopManager"
 
@@ -69,7 +72,7 @@ def _check_group(config: DictConfig, tapo: TapoConfig) -> None:
     _require(not coupled or get(config, key) in ("grpo", "tapo"), config, key, _NEEDS_GRPO)
     strategy = "actor_rollout_ref.actor.strategy"
     measures = bool(tapo.ref.grad_norms_every)
-    _require(not measures or get(config, strategy) in ("fsdp", "fsdp2"), config, strategy, _NEEDS_FSDP)
+    _require(not measures or get(config, strategy) in FSDP, config, strategy, _NEEDS_FSDP)
     n = get(config, "actor_rollout_ref.rollout.n")
     if n < 2:
         allowed = "needs at least 2: a lone rollout has no sibling to learn from"
@@ -110,22 +113,25 @@ _COLOCATED_REWARD_MODEL = (
 
 
 class CheckBeforeRay(Callback):
-    """Hydra callback of the `tapo` config group: a run that cannot work stops before Ray starts."""
+    """Hydra callback of a config group: a run that cannot work stops before Ray starts."""
+
+    name = "TAPO"
+    check = staticmethod(check_run)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the composed config, that this process carries the plugin, and that verl is what it was written for.
 
         Raises:
-            SystemExit: with the sentence of the `ConfigError` (see `check_run`), of the `RuntimeError` if verl has
+            SystemExit: with the sentence of the `ConfigError` (see `check`), of the `RuntimeError` if verl has
                 not loaded the plugin, or of the `ContractError` (see `check_contract`). Hydra turns any other
                 exception of a callback into a warning and goes on.
         """
         try:
             check_contract()
             assert_registered()
-            check_run(config)
+            self.check(config)
         except (ConfigError, RuntimeError) as error:
-            raise SystemExit(f"TAPO: {error}") from error
+            raise SystemExit(f"{self.name}: {error}") from error
 
 
 def _constructs(manager: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,21 +27,28 @@ class Judge:
     response_length: int
     end_ids: frozenset[int]
 
+    def said(self, reward: float, info: Mapping[str, Any]) -> Any:
+        """What a response's reward, with its extra info, holds of correctness.
+
+        Raises:
+            ValueError: there is no `correct_key`; says what is there.
+        """
+        if self.correct_key is None:
+            return reward
+        if self.correct_key not in info:
+            there = f"the reward's extra info has {', '.join(sorted(info)) or 'no entry'}"
+            raise ValueError(f"{NO_CORRECT_KEY} {self.correct_key!r}: {there}")
+        return info[self.correct_key]
+
     def correctness(self, output: AgentLoopOutput) -> float:
         """The number that says whether a scored response is correct.
 
         Raises:
             ValueError: there is none; says what is there.
         """
-        value: Any = output.reward_score
-        if value is None or math.isnan(value):
+        if output.reward_score is None or math.isnan(output.reward_score):
             raise ValueError("no_reward")
-        if self.correct_key is not None:
-            info = output.extra_fields.get("reward_extra_info") or {}
-            if self.correct_key not in info:
-                there = f"the reward's extra info has {', '.join(sorted(info)) or 'no entry'}"
-                raise ValueError(f"{NO_CORRECT_KEY} {self.correct_key!r}: {there}")
-            value = info[self.correct_key]
+        value = self.said(output.reward_score, output.extra_fields.get("reward_extra_info") or {})
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -59,7 +66,10 @@ class Judge:
 
     def is_truncated(self, output: AgentLoopOutput) -> bool:
         """Whether a response was cut off at its length."""
-        ids = output.response_ids
+        return self.is_cut_off(output.response_ids)
+
+    def is_cut_off(self, ids: Sequence[int]) -> bool:
+        """Whether the tokens of a response were cut off at its length."""
         return len(ids) >= self.response_length and ids[-1] not in self.end_ids
 
 

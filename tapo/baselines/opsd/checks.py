@@ -3,18 +3,14 @@
 import sys
 from typing import Any
 
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
 from tapo.baselines.opsd.config import OpsdConfig, read_opsd_config
-from tapo.launch.checks import get, uses_tapo
-from tapo.launch.contract import assert_registered, check_contract
+from tapo.launch.checks import FSDP, CheckBeforeRay, get, uses_tapo
 from tapo.options import ConfigError
 
 TRAINER_MODES = {"opsd_sync": "sync", "opsd_colocate_async": "colocate_async", "opsd_separate_async": "separate_async"}
 """OPSD's trainer modes and the verl modes they extend, by whose names they go too."""
-
-FSDP = ("fsdp", "fsdp2")
 
 
 def check_opsd_run(config: DictConfig) -> OpsdConfig:
@@ -56,21 +52,11 @@ def _require(config: DictConfig, key: str, allowed: tuple[Any, ...]) -> None:
         raise ConfigError(key, get(config, key), f"OPSD allows {names}")
 
 
-class CheckOpsdBeforeRay(Callback):
-    """Hydra callback of the config group `opsd`: a run that cannot work stops before Ray starts."""
+class CheckOpsdBeforeRay(CheckBeforeRay):
+    """That of the config group `opsd`."""
 
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """As `tapo.launch.checks.CheckBeforeRay`.
-
-        Raises:
-            SystemExit: with the sentence of the error.
-        """
-        try:
-            check_contract()
-            assert_registered()
-            check_opsd_run(config)
-        except (ConfigError, RuntimeError) as error:
-            raise SystemExit(f"OPSD: {error}") from error
+    name = "OPSD"
+    check = staticmethod(check_opsd_run)
 
 
 def prepare_opsd_run(config: DictConfig) -> OpsdConfig:

@@ -1,6 +1,6 @@
 """`algorithm.opsd`: every option, its default and where it comes from."""
 
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.prompts import check_template
-from tapo.options import AtLeastOne, ConfigError, Needs, NotNegative, Options
+from tapo.options import AtLeastOne, ConfigError, Needs, NotNegative, Options, text_given
 
 PLACEHOLDERS = ("query", "solution")
 
@@ -89,15 +89,8 @@ class OpsdConfig(Options):
         Raises:
             ConfigError: `template_file` cannot be read, or a placeholder is missing.
         """
-        path, text = self.template_file, self.template
-        if path is None and text is None:
-            return PRIVILEGED_PROMPT
-        name, got = ("template", text) if path is None else ("template_file", path)
-        try:
-            read = Path(path).expanduser().read_text(encoding="utf-8") if path else text or ""
-            return check_template(read, PLACEHOLDERS, "the teacher's prompt")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"algorithm.opsd.{name}", got, str(error)) from error
+        check = partial(check_template, placeholders=PLACEHOLDERS, prompt="the teacher's prompt")
+        return text_given(self.template, self.template_file, check, key="algorithm.opsd.template") or PRIVILEGED_PROMPT
 
 
 def uses_opsd(config: DictConfig) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -29,6 +30,7 @@ from tapo.core.tokens import response_text, turn_end_ids
 from tapo.launch.cluster import check_cluster
 from tapo.launch.contract import check_contract
 from tapo.options import ConfigError
+from tapo.rollout.group import Judge
 from tapo.trainer.batch import is_padding, select
 from tapo.trainer.trainers import ACTOR_ROLES, chosen_by_group
 from tapo.transfer import KVBatchMeta
@@ -194,19 +196,21 @@ class TeacherLogProbs(PPOTrainer):
         ids = fields["responses"].tolist()
         text = response_text(ids, self.tokenizer)[1]
         correct = self._correctness(fields) > self.opsd.reward_threshold
-        limit = self.config.actor_rollout_ref.rollout.response_length
-        cut_off = len(ids) >= limit and ids[-1] not in turn_end_ids(self.tokenizer)
-        shown = correct and bool(text.strip()) and not cut_off
+        shown = correct and bool(text.strip()) and not self._judge.is_cut_off(ids)
         return Rollout(key, str(fields["uid"]), list(fields["raw_prompt"]), text, correct, shown, fields)
 
     def _correctness(self: Any, fields: Mapping[str, Any]) -> float:
-        if not self.opsd.correct_key:
-            return float(fields["rm_scores"].sum())
-        info = fields["extra_fields"].get("reward_extra_info") or {}
-        if self.opsd.correct_key not in info:
-            there = f"the reward's extra info has {', '.join(sorted(info)) or 'no entry'}"
-            raise ConfigError("algorithm.opsd.correct_key", self.opsd.correct_key, there)
-        return float(info[self.opsd.correct_key])
+        key = self.opsd.correct_key
+        info = fields["extra_fields"].get("reward_extra_info") or {} if key else {}
+        try:
+            return float(self._judge.said(fields["rm_scores"].sum(), info))
+        except ValueError as error:
+            raise ConfigError("algorithm.opsd.correct_key", key, str(error)) from error
+
+    @cached_property
+    def _judge(self: Any) -> Judge:
+        limit = self.config.actor_rollout_ref.rollout.response_length
+        return Judge(self.opsd.reward_threshold, self.opsd.correct_key, limit, turn_end_ids(self.tokenizer))
 
     def _privileged_ids(self: Any, rollout: Rollout, solution: str | None) -> list[int]:
         """Raises NoTeacher where there is nothing to show, or no place for it."""

@@ -8,9 +8,8 @@ from rich.console import Console
 
 from tapo.baselines.sft.options import SftLogOptions
 from tapo.evaluation.folders import METRICS
-from tapo.evaluation.training_logs import TRAINING_STEP
+from tapo.evaluation.training_logs import TRAINING_STEP, logged_steps
 from tapo.files.atomic import write_text_atomically
-from tapo.files.json_lines import read_json_lines
 from tapo.files.markers import report_of
 from tapo.terminal import say
 
@@ -42,7 +41,7 @@ def run_sft_log(options: SftLogOptions, console: Console) -> None:
     last = steps[options.last_step]
     if options.validation:
         last |= {
-            key: v for _, data in _records(options.validation) for key, v in data.items() if key.startswith("val-")
+            key: v for _, data in logged_steps(options.validation) for key, v in data.items() if key.startswith("val-")
         }
     last |= {f"sft/{key}": value for key, value in _learned(options).items()}
     for step, known in _known_before(options):
@@ -56,7 +55,7 @@ def _steps_of(options: SftLogOptions) -> dict[int, dict[str, Any]]:
     """What each step of the run cost to generate; without a run, nothing of one step."""
     if options.source is None:
         return {options.last_step: {TRAINING_STEP: options.last_step}}
-    logged = ((step, data) for step, data in _records(options.source / METRICS) if TRAINING_STEP in data)
+    logged = ((step, data) for step, data in logged_steps(options.source / METRICS) if TRAINING_STEP in data)
     steps = {step: _generated(data) for step, data in logged if step <= options.last_step}
     if options.last_step not in steps:
         raise ValueError(f"last_step = {options.last_step} cannot work: {options.source} has {len(steps)} steps")
@@ -65,15 +64,10 @@ def _steps_of(options: SftLogOptions) -> dict[int, dict[str, Any]]:
 
 def _known_before(options: SftLogOptions) -> Iterator[tuple[int, dict[str, Any]]]:
     """What the log says already of SFTs on the data of fewer steps."""
-    for step, data in _records(options.out) if options.out.exists() else ():
+    for step, data in logged_steps(options.out) if options.out.exists() else ():
         known = {key: value for key, value in data.items() if key.startswith(("sft/", "val-"))}
         if known and step < options.last_step:
             yield step, known
-
-
-def _records(path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    for _, record in read_json_lines(path, on_half_written=lambda path: None):
-        yield record["step"], record["data"]
 
 
 def _generated(data: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def _generated(data: dict[str, Any]) -> dict[str, Any]:
 
 def _learned(options: SftLogOptions) -> dict[str, Any]:
     """Chats, updates, tokens and the last loss of the SFT; of stores, what their responses cost to generate."""
-    records = [data for _, data in _records(options.sft / METRICS)]
+    records = [data for _, data in logged_steps(options.sft / METRICS)]
     trained = [data for data in records if "train/loss" in data]
     report = report_of(options.data / "train.parquet")
     facts: dict[str, Any] = {"chats": report["train"], "updates": len(trained)}

@@ -163,7 +163,9 @@ def test_metrics_that_cannot_be_shown_do_not_end_a_run(tmp_path):
         '(out / \'validation\' / \'0.jsonl\').write_text(\'{"input": "a", "output": "b", "score": 1}\\n\')'
     )
     path = write_plan(tmp_path, runs={"plain": {"command": ["python", "-c", script, "{out}"]}}, seeds=[1])
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 1: needs an integer step and data"):
+    with pytest.raises(
+        ValueError, match=r"metrics\.jsonl, line 1: got \{\"of\": \"another kind\"\}, needs an integer step and data"
+    ):
         carry_out(path)
     assert (tmp_path / "out" / "plain" / "seed-1" / "log.stage.json").exists()
 
