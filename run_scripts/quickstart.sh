@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # The whole method on a CPU: data, cold start, RL, and what came of it.
 #
-#   bash run_scripts/quickstart.sh                   # TAPO
-#   ALGORITHM=grpo bash run_scripts/quickstart.sh    # then the baseline: same cold start, data, seed and step count
+#   bash run_scripts/quickstart.sh                    # GRPO, then TAPO: same cold start, data, seed and step count
+#   ALGORITHM=tapo bash run_scripts/quickstart.sh     # TAPO alone
 #
-#   EXAMPLE     a task of examples/, or the folder of your own: see docs/your_own_task.md   (default: arithmetic)
-#   ALGORITHM   "tapo", "grpo", both, or "none", which ends behind the cold start   (default: tapo)
+#   EXAMPLE     a task of examples/, or the folder of your own: see docs/your_own_task.md   (default: roads)
+#   ALGORITHM   "grpo", "tapo", both, or "none", which ends behind the cold start   (default: "grpo tapo")
 #   STEPS       RL steps                       (default: the example's)
 #   SEED        of data, cold start and RL     (default: 1)
 #   OUTPUT      folder of everything written   (default: outputs/quickstart, or outputs/quickstart-EXAMPLE for another)
 #
 # The cold start's stages are skipped when their output is there and complete, and go on where they were killed.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-ALGORITHM="${ALGORITHM:-tapo}"
-DEFAULT_EXAMPLE=arithmetic
+ALGORITHM="${ALGORITHM:-grpo tapo}"
+DEFAULT_EXAMPLE=roads
 EXAMPLE="${EXAMPLE:-$DEFAULT_EXAMPLE}"
 SEED="${SEED:-1}"
 COMMON="$TAPO_ROOT/examples/common"

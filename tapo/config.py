@@ -42,7 +42,7 @@ class OtsConfig(Options):
     """Lower bound of a token's weight (paper: 0.01)."""
     high: float = 10.0
     """Upper bound of a token's weight (paper: 10.0)."""
-    spare_reflection: bool = False
+    spare_reflection: bool = True
     """True gives the tokens of a recognised reflection a weight of 1 (paper: false). A policy that rarely reflects
     finds the words that open one surprising, and the suppression then falls on what is to be learned."""
 
@@ -56,10 +56,10 @@ class OtsConfig(Options):
 class RefLossConfig(Options):
     """What the loss of constructed rows is made of (paper, eq. 6)."""
 
-    normalization: Literal["own", "rollouts"] = "own"
-    """What their loss is divided by (the paper does not say). `own`: the update's constructed tokens, so that few rows
-    weigh as much together as all rollouts; `rollouts`: what the rollouts of the same mini-batch are divided by, so that
-    each token counts alike. Rows in place of tokens where `actor.loss_agg_mode` counts rows."""
+    normalization: Literal["own", "rollouts"] = "rollouts"
+    """What their loss is divided by (the paper does not say). `rollouts`: what the rollouts of the same mini-batch are
+    divided by, so that each token counts alike; `own`: the update's constructed tokens, so that few rows weigh as much
+    together as all rollouts. Rows in place of tokens where `actor.loss_agg_mode` counts rows."""
     prefix_weight: Share = 1.0
     """Weight of the kept prefix's tokens, 0 to 1, on top of OTS (paper: 1, the erroneous prefix is trained like the
     rest). 0 masks it in the policy loss; what the loss is divided by, KL and entropy terms stay as they are."""

@@ -33,7 +33,7 @@ def test_both_fragments_apply_together():
 
 
 ABLATIONS = {
-    "paper": {},
+    "paper": {"ots": {"spare_reflection": False}, "ref": {"normalization": "own"}},
     "no_ots": {"ots": {"enable": False}},
     "no_negatives": {"contrast": "none"},
     "failed_contrast": {"contrast": "failed"},

@@ -36,10 +36,13 @@ def rows_of(contrast=None, **options):
 @pytest.mark.parametrize(
     ("options", "weights"),
     [
-        ({}, SUPPRESSED),
-        ({"ots": {"spare_reflection": True}}, [[1.0, 1.0, 1.0, math.exp(-1.5)], SUPPRESSED[1]]),
-        ({"ots": {"spare_reflection": True, "enable": False}}, [[1.0] * 4, [1.0] * 3]),
-        ({"ref": {"prefix_weight": 0.5}}, [[0.5, *SUPPRESSED[0][1:]], [0.5, 0.5 * math.exp(-2), math.exp(-1)]]),
+        ({"ots": {"spare_reflection": False}}, SUPPRESSED),
+        ({}, [[1.0, 1.0, 1.0, math.exp(-1.5)], SUPPRESSED[1]]),
+        ({"ots": {"enable": False}}, [[1.0] * 4, [1.0] * 3]),
+        (
+            {"ref": {"prefix_weight": 0.5}, "ots": {"spare_reflection": False}},
+            [[0.5, *SUPPRESSED[0][1:]], [0.5, 0.5 * math.exp(-2), math.exp(-1)]],
+        ),
         ({"ref": {"prefix_weight": 0.0}, "ots": {"enable": False}}, [[0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]),
     ],
     ids=["paper", "spared", "off", "prefix", "masked"],

@@ -74,7 +74,7 @@ def test_rows_are_padded_to_fixed_micro_batches(padding):
 
 
 def test_an_update_takes_as_many_steps_as_grpos_with_larger_mini_batches(padding):
-    trainer = Trainer(lambda_ref=0.5)
+    trainer = Trainer(lambda_ref=0.5, ref={"normalization": "own"})
     balanced = trainer._balance_batch(batch_of(n_refs=3), {})
     returned = trainer._update_actor(balanced, {})
     assert returned is balanced
@@ -86,7 +86,7 @@ def test_an_update_takes_as_many_steps_as_grpos_with_larger_mini_batches(padding
 
 
 def test_over_the_rollouts_the_update_divides_by_what_each_mini_batch_divides_its_rollouts_by(padding):
-    trainer = Trainer(ref={"normalization": "rollouts"})
+    trainer = Trainer()
     batch = batch_of(n_refs=3)
     batch.tags[5] = {**batch.tags[5], "response_len": 9}
     trainer._update_actor(trainer._balance_batch(batch, {}), {})
@@ -218,7 +218,7 @@ def contrasted(monkeypatch):
     monkeypatch.setattr(transfer, "write_fields", lambda keys, partition, data: written.update(data.items()))
     batch = batch_of(n_refs=3)
     batch.tags[-1] = {**batch.tags[-1], "is_padding": True}
-    trainer = Trainer()
+    trainer = Trainer(ots={"spare_reflection": False})
     trainer._compute_advantage(batch, {})
     return trainer, batch, written
 
