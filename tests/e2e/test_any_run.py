@@ -57,6 +57,7 @@ def test_thresholds_follow_the_number_of_rollouts(rloo):
     assert tapo.steps[1]["tapo/groups/eligible"] == len(eligible) > 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_plain_run_goes_on_as_tapo_and_back(rloo, data):
     folder, plain, _ = rloo
     line = ("algorithm.adv_estimator=rloo", *LINE, "trainer.resume_mode=auto")
