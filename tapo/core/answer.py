@@ -14,6 +14,8 @@ class Construction:
     reconstruction: str
     thought: bool = False
     """Whether a closed block of thinking stood in front."""
+    closed: bool = True
+    """Whether the reconstruction's closing tag was there."""
 
 
 _OPEN_ANALYSIS = re.compile(r"<analysis>", re.IGNORECASE)
@@ -27,15 +29,21 @@ _JOINT = re.compile(
 )
 _CLOSE = re.compile(r"</reconstruction>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:analysis|reconstruction)>", re.IGNORECASE)
+# What ends an answer in a code fence: without a tag in front of it, it would pass for the solution's own.
+_FENCE_END = re.compile(r"(?:```|~~~)\s*$")
 _THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 
 
-def parse_construction(text: str) -> Construction:
+def parse_construction(text: str, *, ended: bool = False) -> Construction:
     """Read `<analysis>...</analysis>` followed by `<reconstruction>...</reconstruction>` (TAPO, section 3.3).
 
     Text around the two blocks is ignored, thinking in front of them too, whatever tags it quotes, and so are tags
     quoted in the analysis. Tags may be in bold or in code, the blocks in a code fence. One newline after the opening
     reconstruction tag and one before the closing one belong to the tags.
+
+    Args:
+        ended: whether the actor ended its turn by itself. The last tag may then be missing: constructed rows teach to
+            end the turn behind a solution, and after some steps of training on them a policy does so here too.
 
     Raises:
         ConstructionError: "bad_format" if a tag is missing, repeated or out of order, or the reconstruction is blank.
@@ -48,17 +56,17 @@ def parse_construction(text: str) -> Construction:
     joint = joints[0]
     opened = _OPEN_ANALYSIS.search(text, 0, joint.start())
     closed = _CLOSE.search(text, joint.end())
-    if opened is None or closed is None:
+    if opened is None or not (closed or (ended and not _FENCE_END.search(text))):
         raise ConstructionError("bad_format", f"{'<analysis>' if opened is None else '</reconstruction>'} is missing")
-    body = text[joint.end() : closed.start()]
-    if _TAG.search(body) or _TAG.search(text, closed.end()):
+    body = text[joint.end() : closed.start() if closed else len(text)]
+    if _TAG.search(body) or (closed and _TAG.search(text, closed.end())):
         raise ConstructionError("bad_format", "each tag must appear once behind the analysis")
     if mark := joint["mark"]:
         body = body.removeprefix(mark).removesuffix(mark)
     reconstruction = body.removeprefix("\n").removesuffix("\n")
     if not reconstruction.strip():
         raise ConstructionError("bad_format", "the reconstruction is blank")
-    return Construction(text[opened.end() : joint.start()].strip(), reconstruction, thought)
+    return Construction(text[opened.end() : joint.start()].strip(), reconstruction, thought, closed is not None)
 
 
 def visible_answer(text: str) -> str:

@@ -38,6 +38,9 @@ class Answer(NamedTuple):
 
     text: str
     tokens: int
+    ended: bool = False
+    """Whether it ended its turn by itself, and may lack the last tag. Not said in a cold start, whose chats teach the
+    form that is asked for."""
 
 
 class Verdict(NamedTuple):
@@ -62,6 +65,8 @@ class Attempt:
     answer_tokens: int = 0
     thought: bool = False
     """Whether thinking stood in front of the answer."""
+    closed: bool = True
+    """Whether the answer had its last tag."""
     spliced: Spliced | None = None
     reward: float | None = None
     is_correct: bool | None = None
@@ -99,9 +104,9 @@ class Constructor:
         Raises:
             ConstructionError: the candidate must be dropped.
         """
-        attempt.answer, attempt.answer_tokens = await ask(self._messages(attempt.candidate))
-        construction = parse_construction(attempt.answer)
-        attempt.thought = construction.thought
+        attempt.answer, attempt.answer_tokens, ended = await ask(self._messages(attempt.candidate))
+        construction = parse_construction(attempt.answer, ended=ended)
+        attempt.thought, attempt.closed = construction.thought, construction.closed
         attempt.reached.append("parsed")
         attempt.spliced = self._splice(attempt.candidate, construction.reconstruction)
         attempt.reached.append("spliced")

@@ -144,7 +144,7 @@ def weighted_tokens(record: ConstructionRecord, row: TrainedRecord | None) -> di
 def analysis(answer: str) -> str | None:
     """The diagnosis in the actor's answer; None where the answer has not the form asked for."""
     try:
-        return parse_construction(answer).analysis
+        return parse_construction(answer, ended=True).analysis
     except ConstructionError:
         return None
 

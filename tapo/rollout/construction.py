@@ -181,7 +181,8 @@ class GroupConstructor:
             },
         )
         construction.answer_fields = answer.extra_fields or {}
-        return Answer(decode(self.tokenizer, answer.token_ids), len(answer.token_ids))
+        ended = construction.group.judge.ends(answer.token_ids)
+        return Answer(decode(self.tokenizer, answer.token_ids), len(answer.token_ids), ended)
 
     def _warn_of_thinking(self) -> None:
         if not self._warned_of_thinking:

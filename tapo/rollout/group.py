@@ -70,7 +70,11 @@ class Judge:
 
     def is_cut_off(self, ids: Sequence[int]) -> bool:
         """Whether the tokens of a response were cut off at its length."""
-        return len(ids) >= self.response_length and ids[-1] not in self.end_ids
+        return len(ids) >= self.response_length and not self.ends(ids)
+
+    def ends(self, ids: Sequence[int]) -> bool:
+        """Whether tokens end as the policy ends a turn."""
+        return len(ids) > 0 and ids[-1] in self.end_ids
 
 
 @dataclass(frozen=True)

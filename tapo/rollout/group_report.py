@@ -32,6 +32,8 @@ class GroupReport:
     without_reflection: int = 0
     """Spliced constructions in which no reflection was recognised; a full reconstruction has none by its nature and
     does not count."""
+    unclosed: int = 0
+    """Parsed answers without their last tag."""
     funnel: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
@@ -44,8 +46,9 @@ class GroupReport:
     """Of these, such whose reward says whether the response reflects needlessly."""
     needless: float = 0.0
 
-    def count(self, record: ConstructionRecord) -> None:
-        """Add one attempted construction."""
+    def count(self, record: ConstructionRecord, *, closed: bool = True) -> None:
+        """Add one attempted construction, and whether its answer had its last tag."""
+        self.unclosed += not closed
         self.funnel.update(record.reached)
         self.generated_tokens += record.answer_tokens
         if record.outcome != TRAINED:

@@ -111,8 +111,8 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             *(self._constructor.construct(group, *pair, group.size + j, self._publish) for j, pair in enumerate(pairs))
         )
         records = [self._record(construction, step) for construction in constructions]
-        for record in records:
-            report.count(record)
+        for construction, record in zip(constructions, records, strict=True):
+            report.count(record, closed=construction.attempt.closed)
         # Behind the counts: a full disk loses lines of the dump, and no row that was published.
         for record in records:
             self._dump.write(record)

@@ -29,6 +29,7 @@ def step_metrics(report: GroupReport, rows: Collection[RefRow], *, rollout_token
     metrics |= {f"tapo/construct/{stage}": report.funnel[stage] for stage in FUNNEL}
     metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS}
     metrics["tapo/construct/without_reflection"] = report.without_reflection
+    metrics["tapo/construct/unclosed"] = report.unclosed
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
     trained = sum(len(row.weights_T) for row in rows)

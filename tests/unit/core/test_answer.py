@@ -53,6 +53,31 @@ def test_thinking_of_the_copied_rollout_stays_in_the_reconstruction():
     assert parse_construction(f"<think>{DRAFT}</think>{ANSWER.replace(TEXT, own)}").reconstruction == own
 
 
+UNCLOSED = ANSWER.removesuffix("\n</reconstruction>")
+
+
+def test_an_answer_that_the_actor_ended_may_lack_its_last_tag():
+    found = parse_construction(UNCLOSED, ended=True)
+    assert found == Construction("Step 2 is wrong.", TEXT, closed=False)
+    assert parse_construction(ANSWER, ended=True) == Construction("Step 2 is wrong.", TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        (UNCLOSED, False),
+        (f"```xml\n{UNCLOSED}\n```\n", True),
+        (UNCLOSED.replace("</analysis>", ""), True),
+        (UNCLOSED + "\n<reconstruction>", True),
+        (UNCLOSED.removesuffix(TEXT), True),
+    ],
+    ids=["cut off", "fence", "analysis open", "another tag", "blank"],
+)
+def test_what_was_cut_off_or_is_more_than_the_last_tag_short_is_no_answer(text, ended):
+    with pytest.raises(ConstructionError, match="bad_format"):
+        parse_construction(text, ended=ended)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -91,7 +91,7 @@ def run(builder, group, publish=publish):
     constructions, report = asyncio.run(construct()), GroupReport()
     for construction in constructions:
         origin = {"step": 7, "uid": "uid", "key": construction.key, "keep_prefix": builder.config.keep_prefix}
-        report.count(ConstructionRecord.of(construction.attempt, **origin))
+        report.count(ConstructionRecord.of(construction.attempt, **origin), closed=construction.attempt.closed)
     return constructions, report
 
 
@@ -159,6 +159,16 @@ def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one
     assert report.rejected == {"no_reflection": 4} and report.without_reflection == 0
     _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
     assert report.without_reflection == 0
+
+
+def test_an_answer_without_its_last_tag_is_read_and_counted_where_the_actor_ended_it(tokenizer):
+    unclosed = ANSWER.partition("</reconstruction>")[0]
+    ended = unclosed.rstrip() + tokenizer.eos_token
+    built, report = run(constructor(tokenizer, Engine(tokenizer, ended)), settled_group(tokenizer))
+    assert outcomes(built) == ["trained"] * 4 and report.unclosed == 4
+    assert tokenizer.decode(built[0].output.response_ids, skip_special_tokens=True) == RECONSTRUCTION
+    _, report = run(constructor(tokenizer, Engine(tokenizer, unclosed)), settled_group(tokenizer))
+    assert report.rejected == {"bad_format": 4} and report.unclosed == 0
 
 
 def test_an_answer_that_starts_over_keeps_too_little(tokenizer):

@@ -369,7 +369,7 @@ def test_the_metrics_of_a_step_average_over_its_constructed_rows_and_their_token
 
 def test_the_reports_of_groups_are_added_up_once_each_whatever_padding_copies_of_them(contrasted):
     trainer, batch, _ = contrasted
-    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3)
+    report = GroupReport(eligible=1, generated_tokens=50, prefix_fraction_sum=0.5, without_reflection=3, unclosed=2)
     report.funnel.update(attempted=4, parsed=3, spliced=2, correct=2, trained=2)
     report.rejected.update(bad_format=1, leak=1)
     batch.tags[0][REPORT_TAG] = report.to_tag()
@@ -384,6 +384,7 @@ def test_the_reports_of_groups_are_added_up_once_each_whatever_padding_copies_of
         "tapo/construct/rejected/too_long": 0,
         "tapo/construct/prefix_fraction/mean": 0.25,
         "tapo/construct/without_reflection": 3,
+        "tapo/construct/unclosed": 2,
         "tapo/tokens/construct_generated": 50,
     }
     assert {key: metrics[key] for key in expected} == expected
