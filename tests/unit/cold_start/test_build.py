@@ -15,7 +15,7 @@ from tapo.cold_start.datasheet import Tally, datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
-from tapo.core.construct import Candidate, Response
+from tapo.core.construct import Answer, Candidate, Response
 from tapo.core.funnel import ConstructionError
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
@@ -128,7 +128,7 @@ def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
 
     tokens = len(tokenizer.encode(ANSWER, add_special_tokens=False))
     for room, budget in ((1000, 20), (8, 8), (5, 5)):
-        assert ask(room) == (ANSWER, tokens)
+        assert ask(room) == Answer(ANSWER, tokens, ended=False)
         assert engine.asked == ("user: rewrite\nassistant: ", budget, 1, 7)
     with pytest.raises(ConstructionError, match="does_not_fit"):
         ask(4)
