@@ -3,7 +3,7 @@
 #
 #   bash examples/arithmetic/compare.sh [options of tapo compare]
 #
-# Killed and started again it goes on. About an hour on two cores.
+# Killed and started again it goes on.
 source "$(dirname "${BASH_SOURCE[0]}")/../../run_scripts/environment.sh"
 cd "$TAPO_ROOT"
 EXAMPLE=arithmetic ALGORITHM=none OUTPUT=outputs/arithmetic/start bash run_scripts/quickstart.sh
