@@ -6,7 +6,7 @@ from types import ModuleType
 
 from wrapt import register_post_import_hook
 
-from tapo.platforms import cpu
+from tapo.platforms import cpu, weight_sockets
 
 logger = logging.getLogger(__name__)
 
@@ -27,5 +27,6 @@ def _register_trainers(module: ModuleType) -> None:
 
 # Most processes train nothing, so nothing heavy is imported before verl itself imports the registries.
 cpu.activate_if_selected()
+register_post_import_hook(weight_sockets.tell_runs_apart, weight_sockets.MODULE)
 register_post_import_hook(_register_estimator, "verl.trainer.ppo.core_algos")
 register_post_import_hook(_register_trainers, "verl.trainer.ppo.v1")

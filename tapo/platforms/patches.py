@@ -19,26 +19,26 @@ class PatchError(RuntimeError):
     """The target of a patch is gone or takes other arguments."""
 
 
-def _target(owner: Any, name: str, parameters: list[str]) -> Callable:
-    """`owner.name`, if it still takes these parameters.
+def target(owner: Any, name: str, parameters: list[str], *, more: bool = False) -> Callable:
+    """`owner.name`, if it still takes these parameters; with `more`, at least these, in front of others.
 
     Raises:
         PatchError: it doesn't.
     """
-    target: Any = getattr(owner, name, None)
-    found = None if target is None else list(inspect.signature(target).parameters)
-    if found != parameters:
+    found_there: Any = getattr(owner, name, None)
+    found = None if found_there is None else list(inspect.signature(found_there).parameters)
+    if found is None or (found[: len(parameters)] if more else found) != parameters:
         raise PatchError(
-            f"TAPO's CPU platform cannot adjust {owner.__name__}.{name}: its parameters are {found}, expected "
-            f"{parameters}. The installed version differs from those this platform was written for."
+            f"TAPO cannot adjust {owner.__name__}.{name}: its parameters are {found}, expected {parameters}. The "
+            "installed version differs from those this was written for."
         )
-    return target
+    return found_there
 
 
 def name_gloo_once(module: Any) -> None:
     """verl names a backend for "cpu" and one for the device: here torch refuses the second "cpu"."""
-    init_ray = _target(module, "initialize_global_process_group_ray", ["timeout_second", "backend"])
-    init = _target(module, "initialize_global_process_group", ["timeout_second"])
+    init_ray = target(module, "initialize_global_process_group_ray", ["timeout_second", "backend"])
+    init = target(module, "initialize_global_process_group", ["timeout_second"])
 
     @wraps(init_ray)
     def initialize_global_process_group_ray(timeout_second=None, backend=None):
@@ -56,7 +56,7 @@ def name_gloo_once(module: Any) -> None:
 def copy_received_weights(module: Any) -> None:
     """`.to(device)` copies no tensor that is there already: what is loaded would point into a buffer about to close."""
     receiver = module.BucketedWeightReceiver
-    receive = _target(receiver, "receive_weights", ["self", "on_bucket_received"])
+    receive = target(receiver, "receive_weights", ["self", "on_bucket_received"])
 
     @wraps(receive)
     def receive_weights(self, on_bucket_received):
@@ -70,7 +70,7 @@ def copy_received_weights(module: Any) -> None:
 
 def keep_linear_weights(module: Any) -> None:
     """vLLM repacks a linear layer's weight for the CPU and drops the original: no later weight could be loaded."""
-    _target(module, "dispatch_cpu_unquantized_gemm", ["layer", "remove_weight"])
+    target(module, "dispatch_cpu_unquantized_gemm", ["layer", "remove_weight"])
 
     def dispatch_cpu_unquantized_gemm(layer, remove_weight):
         layer.cpu_linear = torch.nn.functional.linear
@@ -81,7 +81,7 @@ def keep_linear_weights(module: Any) -> None:
 def offload_unpinned(module: Any) -> None:
     """verl keeps a reference policy's weights in pinned host memory, which torch can only ask an accelerator for."""
     policy = module.CPUOffloadPolicy
-    _target(policy, "__init__", ["self", "pin_memory"])
+    target(policy, "__init__", ["self", "pin_memory"])
 
     def unpinned_policy(pin_memory: bool = True) -> Any:
         return policy(pin_memory=False)
@@ -92,7 +92,7 @@ def offload_unpinned(module: Any) -> None:
 def poll_often(module: Any) -> None:
     """verl looks every two seconds whether there is a step to train on: most of its time with models that fit a CPU."""
     buffer = module.ReplayBuffer
-    wait = _target(buffer, "_wait_for_next_poll", ["self", "partition_id", "last_debug_time"])
+    wait = target(buffer, "_wait_for_next_poll", ["self", "partition_id", "last_debug_time"])
 
     @wraps(wait)
     def wait_for_next_poll(self, partition_id, last_debug_time):

@@ -32,11 +32,15 @@ import importlib, importlib.metadata, inspect, json
 import verl
 from tapo.platforms.patches import PATCHES
 modules = {name: importlib.import_module(name) for name in PATCHES}
-from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
+import os
+from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver, BucketedWeightSender
+os.environ["RAY_RAYLET_PID"] = "77"
+handle = "ipc:///tmp/rl-colocate-zmq-01000000-replica-0-rank-0.sock"
 import vllm.envs
 from vllm.platforms import current_platform
 print(json.dumps({
     "patched": [name for name in modules],
+    "sockets": [end.zmq_handle for end in (BucketedWeightSender(handle), BucketedWeightReceiver(handle, None))],
     "receive": inspect.getsource(inspect.unwrap(BucketedWeightReceiver.receive_weights)),
     "variables": sorted(vllm.envs.environment_variables),
     "version": importlib.metadata.version("vllm"),
@@ -236,6 +240,11 @@ def test_a_listing_of_distributions_does_not_see_the_cpu_build_twice():
 
 
 # What verl and vLLM must still look like
+
+
+@NEEDS_VLLM
+def test_both_ends_of_the_weights_socket_name_the_cluster(installed):
+    assert installed["sockets"] == ["ipc:///tmp/rl-colocate-zmq-01000000-replica-0-rank-0-77.sock"] * 2
 
 
 @NEEDS_VLLM
