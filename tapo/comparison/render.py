@@ -206,14 +206,16 @@ def _write_plots(report: ComparisonReport, folder: Path) -> list[Path]:
     """Accuracy over steps and over generated tokens, a panel each for every section."""
     if not report.sections:
         return []
+    # A run has one colour, whatever it is beside.
+    colours = {name: f"C{index}" for index, name in enumerate(report.stated.plan.runs)}
     figure, axes = new_figure(2, len(report.sections))
     for row, section in enumerate(report.sections):
         over_steps, over_tokens = axes[2 * row : 2 * row + 2]
-        for index, run in enumerate(section.runs):
+        for run in section.runs:
             steps, accuracies = list(run.accuracies), [one.estimate for one in run.accuracies.values()]
-            draw_line(over_steps, steps, accuracies, run.name, f"C{index}")
+            draw_line(over_steps, steps, accuracies, run.name, colours[run.name])
             spent = [run.mean_cost(step).generated / 1000 for step in steps]
-            draw_line(over_tokens, spent, accuracies, run.name, f"C{index}")
+            draw_line(over_tokens, spent, accuracies, run.name, colours[run.name])
         title = ", ".join(_names(section)) or "mean accuracy"
         over_steps.set(xlabel="step", ylabel="mean accuracy (%)", title=title)
         over_tokens.set(xlabel="tokens generated (thousands)", ylabel="mean accuracy (%)", title=title)

@@ -6,6 +6,7 @@ is drawn from Student's t around it instead, with the spread that they have. Wha
 so that intervals are rather too wide than too narrow.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -49,15 +50,16 @@ def estimates_over_seeds(
     """
     found = _estimates(_Sums(by_seed, figures), None, figures, resampling)
     return {
-        name: one if name == "length" else replace(one, estimate=_share(one.estimate)) for name, one in found.items()
+        name: replace(one, estimate=_bounded(one.estimate, math.inf if name == "length" else 1.0))
+        for name, one in found.items()
     }
 
 
-def _share(estimate: Estimate) -> Estimate:
-    """Its interval between 0 and 1: Student's t knows no bounds, shares have them."""
+def _bounded(estimate: Estimate, most: float) -> Estimate:
+    """Its interval between 0 and `most`: Student's t knows no bounds, shares and lengths have them."""
     if estimate.low is None or estimate.high is None:
         return estimate
-    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))
+    return Estimate(estimate.value, max(0.0, estimate.low), min(most, estimate.high))
 
 
 def differences_over_seeds(
