@@ -102,7 +102,8 @@ done
 tapo eval report "${runs[@]}" --out "$OUTPUT/report"
 tapo plot "${runs[@]}" --out "$OUTPUT/report"
 if [[ -d "$OUTPUT/tapo/dump" ]]; then
-  tapo inspect "$OUTPUT/tapo/dump" --limit 3 --correct
+  # Those of the first steps: where the policy has learned from them, few are constructed any more.
+  tapo inspect "$OUTPUT/tapo/dump" --limit 3 --correct --step 1-4
   tapo inspect "$OUTPUT/tapo/dump" --html "$OUTPUT/report/trajectories.html"
 fi
 echo "Report, plots and page: $OUTPUT/report"

@@ -1,7 +1,7 @@
 # The roads example's numbers for run_scripts/quickstart.sh, which sources this file.
 # shellcheck shell=bash disable=SC2034
 
-rl_steps=24
+rl_steps=16
 sft_steps=200
 max_prompt_tokens=48
 max_response_tokens=80

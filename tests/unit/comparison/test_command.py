@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from tapo.comparison import conduct
+from tapo.comparison import conduct, render
 from tapo.comparison.command import ComparisonIncomplete, compare
 from tapo.comparison.options import CompareCommand
 
@@ -253,6 +253,20 @@ def test_groups_have_sections_of_their_own(tmp_path):
     ]
     assert "rare: At equal steps" in text
     assert "**rare**: reflection is rare" in (tmp_path / "out" / "report" / "report.md").read_text()
+
+
+def test_a_run_has_the_same_colour_whatever_it_is_beside(tmp_path, monkeypatch):
+    drawn = set()
+
+    def draw_line(axes, steps, estimates, name, colour):
+        drawn.add((name, colour))
+
+    monkeypatch.setattr(render, "draw_line", draw_line)
+    # The second of the plan's runs is not in the second group.
+    runs = {name: {"overrides": ["better", "{seed}", "{steps}"]} for name in ("plain", "middle", "better")}
+    groups = {"rare": {}, "frequent": {"runs": ["plain", "better"]}}
+    carry_out(write_plan(tmp_path, groups=groups, runs=runs, seeds=[1]))
+    assert drawn == {("plain", "C0"), ("middle", "C1"), ("better", "C2")}
 
 
 def test_a_dry_run_prints_commands_and_writes_nothing(tmp_path):

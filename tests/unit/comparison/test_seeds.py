@@ -35,6 +35,16 @@ def test_where_problems_do_not_differ_the_interval_is_students():
     assert found.estimate.high == pytest.approx(0.4 + 4.303 * 0.2 / math.sqrt(3), abs=0.02)
 
 
+def test_a_length_is_not_negative_and_may_exceed_one():
+    by_seed = {seed: ratios([value] * 4) for seed, value in ((1, 2.0), (2, 20.0), (3, 80.0))}
+    named = {
+        seed: Ratios(*(frame.rename(columns={"accuracy": "length"}) for frame in one)) for seed, one in by_seed.items()
+    }
+    found = estimates_over_seeds(named, ["length"], MANY)["length"].estimate
+    assert found.value == pytest.approx(34.0) and found.low == 0.0
+    assert found.high == pytest.approx(34 + 4.303 * np.std([2, 20, 80], ddof=1) / math.sqrt(3), rel=0.05)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says_with_three_seeds():
     rng = np.random.default_rng(0)
     covered = {"ours": 0, "range of the seeds": 0}
