@@ -49,6 +49,12 @@ class Part:
         correct = [sum(row["reward"] > 0.5 for row in rows) for rows in self.groups.values()]
         return sum(n_pos <= n <= ROLLOUTS - n_neg for n in correct)
 
+    def logged(self, name):
+        """A metric's values in the steps that had constructed rows to log it of: at least one."""
+        values = [metrics[name] for metrics in self.steps.values() if metrics["tapo/construct/trained"]]
+        assert values
+        return values
+
     def summed(self, name):
         return sum(metrics[name] for metrics in self.steps.values())
 
@@ -99,7 +105,7 @@ def assert_rows_are_their_siblings(part):
         assert row["reward"] > 0.5 and part.kept[key]["correction"] == part.kept[key]["correct"]
     for metrics in part.steps.values():
         assert metrics["tapo/construct/trained"] == metrics["tapo/construct/attempted"]
-        assert metrics["tapo/ref/reward/mean"] == 1.0
+    assert set(part.logged("tapo/ref/reward/mean")) == {1.0}
 
 
 @pytest.mark.slow
@@ -130,12 +136,9 @@ def test_each_ablation_changes_what_it_says(parts):
         # A dozen queries need not hold one in the narrowest window.
         assert part.rows or name == "strict_thresholds"
         assert all(metrics["actor/grad_norm"] > 0 for metrics in part.steps.values())
-    for metrics in parts["no_ots"].steps.values():
-        assert metrics["tapo/ots/weight/min"] == metrics["tapo/ots/weight/max"] == 1.0
-    assert all(metrics["tapo/ots/weight/min"] < 1 for metrics in parts["paper"].steps.values())
-    assert all(
-        metrics["tapo/construct/prefix_fraction/mean"] == 0 for metrics in parts["full_reconstruction"].steps.values()
-    )
+    assert {*parts["no_ots"].logged("tapo/ots/weight/min"), *parts["no_ots"].logged("tapo/ots/weight/max")} == {1.0}
+    assert max(parts["paper"].logged("tapo/ots/weight/min")) < 1
+    assert set(parts["full_reconstruction"].logged("tapo/construct/prefix_fraction/mean")) == {0}
     one = parts["m_max_1"]
     assert one.summed("tapo/construct/attempted") == one.summed("tapo/groups/eligible") > 0
     for name, thresholds in (("strict_thresholds", (3, 4)), ("loose_thresholds", (1, 2))):
