@@ -109,7 +109,7 @@ class Author:
 
     def _respond(self, asked: str, said: str, draw: random.Random) -> str:
         """A rollout, or what follows the beginning of one that ends in a notice."""
-        tokens = draw.lognormvariate(0.0, self.policy.sigma) * self.policy.median_tokens
+        tokens = draw.lognormvariate(0.0, self.policy.sigma) * self.policy.median_share * self.response_length
         steps = max(3, round(tokens / texts.TOKENS_PER_STEP))
         if not said:
             ease = random.Random(f"{self.seed}/{asked}").random()

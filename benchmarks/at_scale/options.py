@@ -32,13 +32,14 @@ class Policy:
     """What the simulated model answers.
 
     Attributes:
-        median_tokens, sigma: of a rollout's log-normal length; longer ones than the run allows are cut off.
+        median_share, sigma: of a rollout's log-normal length, the median as a share of the most tokens that the run
+            allows; what is longer than those is cut off.
         bad_answers: share of construction answers that lack their tags.
         guided_accuracy, own_accuracy: share of corrections that reach the right answer, guided by the sibling or found
             by the policy itself. A rollout is correct with a probability that is uniform over queries.
     """
 
-    median_tokens: int = 2500
+    median_share: float = 0.3
     sigma: float = 0.7
     bad_answers: float = 0.1
     guided_accuracy: float = 0.9

@@ -35,6 +35,11 @@ class Step:
         return self.cpu_s["workers"] + self.cpu_s["trainer"]
 
     @property
+    def beside_s(self) -> float:
+        """CPU seconds of verl's processes that store and score what those make."""
+        return self.cpu_s.get("transfer", 0.0) + self.cpu_s.get("rewards", 0.0)
+
+    @property
     def tail_s(self) -> float | None:
         """Simulated seconds from the last rollout's end to the last construction's."""
         last = self.engine["constructions_end"]

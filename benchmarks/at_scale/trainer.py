@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 from tensordict import TensorDict
 from verl.experimental.reward_loop import RewardLoopManager
+from verl.trainer.ppo.v1 import trainer_base  # noqa: F401  (verl's trainers first: TAPO's plugin adds its own to them)
 from verl.workers.rollout.llm_server import LLMServerClient
 
 from benchmarks.at_scale.options import Scale

@@ -94,7 +94,7 @@ def words():
 
 
 def author(words, *, own=False, **policy):
-    policy = Policy(median_tokens=300, bad_answers=0.0, guided_accuracy=1.0, own_accuracy=1.0, **policy)
+    policy = Policy(median_share=0.3, bad_answers=0.0, guided_accuracy=1.0, own_accuracy=1.0, **policy)
     return Author(words, CONSTRUCTION_PROMPT, policy, own, response_length=1000, seed=0)
 
 
