@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.at_scale import texts
 from benchmarks.at_scale.options import Policy
@@ -29,58 +29,62 @@ class Answer:
     constructs: bool
 
 
+class Begun(NamedTuple):
+    """All that will be answered, whatever of it is asked for at once."""
+
+    ids: list[int]
+    constructs: bool
+
+
 @dataclass
 class Author:
     """The simulated model. The k-th request with the same prompt gets the same answer in every run of a seed.
 
     Attributes:
-        template: the construction prompt, which tells a construction from a rollout.
-        own: whether a correction is left to the policy: a construction then ends with the notice.
+        templates: the construction prompts, which tell a construction from a rollout, and of each whether it leaves the
+            correction to the policy: such a construction ends with the notice.
         response_length: most tokens of a rollout.
     """
 
     tokenizer: Any
-    template: str
+    templates: Mapping[str, bool]
     policy: Policy
-    own: bool
     response_length: int
     seed: int
     _seen: Counter[int] = field(default_factory=Counter)
-    _rest: dict[int, list[int]] = field(default_factory=dict)
-    """Of answers that were cut short: what follows, by the hash of all ids in front of it."""
+    _cut_short: dict[int, tuple[Begun, int]] = field(default_factory=dict)
+    """Answers that go on behind some ids, by the hash of these, and where."""
 
     def __post_init__(self) -> None:
         chat = [{"role": "user", "content": "x"}]
         asked = self.tokenizer.apply_chat_template(chat, tokenize=False)
         whole = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         self._turn = self.tokenizer.encode(whole.removeprefix(asked), add_special_tokens=False)
-        pattern = re.escape(self.template)
-        for name in PLACEHOLDERS:
-            pattern = pattern.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>.*)")
-        self._construction = re.compile(pattern, re.DOTALL)
+        self._asks = [(_pattern(template), own) for template, own in self.templates.items()]
 
     def answer(self, prompt_ids: Sequence[int], params: Mapping[str, Any]) -> Answer:
         """Answer a prompt as far as `max_tokens` and `stop` allow."""
         prompt = list(prompt_ids)
-        behind = self._begin_of_turn(prompt)
-        asked = decode(self.tokenizer, prompt[:behind])
-        construction = self._construction.search(asked)
         key = hash(tuple(prompt))
-        whole = self._rest.get(key)
-        if whole is None:
-            self._seen[key] += 1
-            draw = random.Random(f"{self.seed}/{sum(prompt)}/{len(prompt)}/{self._seen[key]}")
-            said = decode(self.tokenizer, prompt[behind:])
-            text = self._construct(construction, said, draw) if construction else self._respond(asked, said, draw)
-            whole = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
-        ids, stopped = self._cut(whole, params)
-        if len(ids) < len(whole):
-            self._rest[hash((*prompt, *ids))] = whole[len(ids) :]
-        return Answer(ids, stopped, bool(construction) or behind < len(prompt))
+        begun, at = self._cut_short.get(key) or (self._begin(prompt, key), 0)
+        ids, stopped = self._cut(begun.ids[at:], params)
+        if at + len(ids) < len(begun.ids):
+            self._cut_short[hash((*prompt, *ids))] = begun, at + len(ids)
+        return Answer(ids, stopped, begun.constructs)
 
     def forget(self) -> None:
         """A step is over; nothing of it is asked for again."""
-        self._rest.clear()
+        self._cut_short.clear()
+
+    def _begin(self, prompt: list[int], key: int) -> Begun:
+        self._seen[key] += 1
+        draw = random.Random(f"{self.seed}/{sum(prompt)}/{len(prompt)}/{self._seen[key]}")
+        turn = self._begin_of_turn(prompt)
+        asked, said = (decode(self.tokenizer, part) for part in (prompt[:turn], prompt[turn:]))
+        found = [(match, own) for pattern, own in self._asks if (match := pattern.search(asked))]
+        text = self._construct(*found[0], said, draw) if found else self._respond(asked, said, draw)
+        ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
+        return Begun(ids, bool(found) or bool(said))
 
     def _begin_of_turn(self, prompt: list[int]) -> int:
         """Where the answer's turn begins: behind the last ids with which the chat template opens one."""
@@ -119,24 +123,29 @@ class Author:
         text = texts.correction(asked, draw, done + 1, left, correct=draw.random() < self.policy.own_accuracy)
         return text if said.endswith("\n") else "\n" + text
 
-    def _construct(self, asked: re.Match[str], said: str, draw: random.Random) -> str:
+    def _construct(self, asked: re.Match[str], own: bool, said: str, draw: random.Random) -> str:
         """The answer to a construction prompt, or what follows the part of it that is said already."""
         wrong = asked["wrong"]
         error = texts.find_error(wrong)
         if error is None or (not said and draw.random() < self.policy.bad_answers):
             return "I do not see what is wrong with it."
-        notice = self._notice_and_correction(asked, error, draw)
+        new = f"{error.notice}\n" if own else f"{error.notice}\n{self._correct(asked, error, draw)}"
         if OPEN in said:
-            return notice
+            return f"{new}{CLOSE}" if said.endswith("\n") else f"\n{new}{CLOSE}"
         analysis = f"The first error is <quote>{error.line}</quote>. The numbers do not add up to that."
-        return f"<analysis>{analysis}</analysis>\n{OPEN}{wrong[: error.end]}{notice}"
+        return f"<analysis>{analysis}</analysis>\n{OPEN}{wrong[: error.end]}\n{new}{CLOSE}"
 
-    def _notice_and_correction(self, asked: re.Match[str], error: texts.Error, draw: random.Random) -> str:
-        if self.own:
-            return f"\n{error.notice}\n{CLOSE}"
+    def _correct(self, asked: re.Match[str], error: texts.Error, draw: random.Random) -> str:
         # As much of the sibling's length as the error left of the attempt's.
         left = 1 - error.number / error.steps
         steps = max(2, round(left * asked["correct"].count("\nStep ")))
         correct = draw.random() < self.policy.guided_accuracy
-        rest = texts.correction(asked["query"], draw, error.number + 1, steps, correct=correct)
-        return f"\n{error.notice}\n{rest}{CLOSE}"
+        return texts.correction(asked["query"], draw, error.number + 1, steps, correct=correct)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Finds a filled-in template and what fills it."""
+    pattern = re.escape(template)
+    for name in PLACEHOLDERS:
+        pattern = pattern.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>.*)")
+    return re.compile(pattern, re.DOTALL)

@@ -1,6 +1,7 @@
 """The engine as a Ray actor: replicas and clock, and who has to be waited for before the clock may go on."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from verl.workers.rollout.replica import TokenOutput
 from benchmarks.at_scale.answers import Author
 from benchmarks.at_scale.options import Scale
 from benchmarks.at_scale.world import World
+
+NOW = "simulated_now"
+"""Where an answer says what time it is; the client takes it out again."""
 
 
 @dataclass
@@ -46,16 +50,18 @@ class SimulatedEngine:
     asleep, and these are all that there are.
     """
 
-    def __init__(self, scale: Scale, model: str, template: str, own: bool, participants: int):
+    def __init__(self, scale: Scale, model: str, templates: Mapping[str, bool], participants: int):
         self._scale = scale
         self._world = World(scale.rates, scale.devices)
         tokenizer = AutoTokenizer.from_pretrained(model)
-        self._author = Author(tokenizer, template, scale.policy, own, scale.response_length, scale.seed)
+        self._author = Author(tokenizer, templates, scale.policy, scale.response_length, scale.seed)
         self._numbers = count()
         self._waiting: dict[int, Waiting] = {}
         self._named: dict[str, int] = {}
         self._got, self._told = [0] * participants, [0] * participants
         self._asleep: list[tuple[int, int] | None] = [None] * participants
+        self._wake_at = [math.inf] * participants
+        self._alarms: dict[int, asyncio.Future] = {}
         self._counts = Counts()
 
     async def generate(
@@ -87,33 +93,33 @@ class SimulatedEngine:
             log_probs=log_probs,
             stop_reason="completed" if answer.stopped else "length",
             num_preempted=0,
-            extra_fields={"global_steps": 0},
+            extra_fields={"global_steps": 0, NOW: self._world.now},
         )
 
-    async def sleep(self, participant: int, name: str, seconds: float) -> None:
-        """Return after so many simulated seconds; `name` is for `leave`."""
+    async def sleep(self, participant: int, seconds: float) -> None:
+        """Return after so many simulated seconds."""
         number = next(self._numbers)
         ended = asyncio.get_running_loop().create_future()
         self._waiting[number] = Waiting(participant, ended, "sleeps")
-        self._named[name] = number
         self._world.sleep(number, seconds)
         self._got[participant] += 1
         self._go_on()
         await ended
-        del self._named[name]
 
-    async def leave(self, participant: int, name: str) -> None:
-        """Nobody waits for this any more. A request goes on in its replica, as in an engine that is not told."""
+    async def alarm(self, participant: int) -> float:
+        """Return when it is time for what a participant said in its last report, and that time."""
+        self._alarms[participant] = rings = asyncio.get_running_loop().create_future()
+        self._go_on()
+        return await rings
+
+    async def leave(self, participant: int, request_id: str) -> None:
+        """Nobody waits for an answer any more. The request goes on in its replica, as in an engine that is not told."""
         self._got[participant] += 1
-        number = self._named.get(name)
-        waiting = self._waiting.pop(number, None) if number is not None else None
+        waiting = self._waiting.pop(self._named.get(request_id, -1), None)
         if waiting is None:
             # Answered at the same simulated time: that message was counted and will not be read.
             self._told[participant] -= 1
         else:
-            if waiting.kind == "sleeps":
-                assert number is not None
-                self._world.cancel(number)
             waiting.ended.set_result(None)
         self._go_on()
 
@@ -122,9 +128,9 @@ class SimulatedEngine:
         for participant in participants:
             self._told[participant] += 1
 
-    async def report(self, participant: int, sent: int, received: int) -> None:
-        """A participant has fallen asleep."""
-        self._asleep[participant] = (sent, received)
+    async def report(self, participant: int, sent: int, received: int, wake_at: float = math.inf) -> None:
+        """A participant has fallen asleep, until it is told something or that time has come."""
+        self._asleep[participant], self._wake_at[participant] = (sent, received), wake_at
         self._go_on()
 
     async def spend(self, seconds: float) -> None:
@@ -164,8 +170,16 @@ class SimulatedEngine:
             return
         told = False
         while not told:
-            for number in self._world.jump():
-                told = self._tell(number) or told
+            wake_at, sleeper = min(zip(self._wake_at, count(), strict=False))
+            if wake_at < math.inf and sleeper not in self._alarms:
+                return
+            numbers = self._world.jump(wake_at)
+            told = any([self._tell(number) for number in numbers]) if numbers else self._ring(sleeper)
+
+    def _ring(self, participant: int) -> bool:
+        self._told[participant] += 1
+        self._alarms.pop(participant).set_result(self._world.now)
+        return True
 
     def _tell(self, number: int) -> bool:
         waiting = self._waiting.pop(number, None)

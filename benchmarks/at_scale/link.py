@@ -1,24 +1,26 @@
-"""How a process takes part in simulated time: it tells the engine when all that it does waits for simulated things.
+"""How a worker takes part in simulated time: it tells the engine when all that it does waits for simulated things.
 
-In a worker each task that stems from a prompt is looked at: it waits for the engine, for another such task, or it is
-busy (with Ray, TransferQueue, a thread, or Python). The worker is asleep when no task is busy.
+Each task that stems from a prompt is looked at: it waits for the engine, for another such task, or it is busy (with
+Ray, TransferQueue, a thread, or Python). The worker is asleep when no task is busy.
 """
 
 import asyncio
 import contextvars
+import math
 import time
-import uuid
 import weakref
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from verl.workers.rollout.llm_server import LLMServerClient
 
+from benchmarks.at_scale.clock import simulate_time
+from benchmarks.at_scale.engine import NOW
+
 LOOK_EVERY_S = 0.002
 TURNS = 6
 """Turns of the event loop in a row in which nothing is busy: a task wakes one turn after what it waits for."""
 
-_original_wait_for = asyncio.wait_for
 _simulated = contextvars.ContextVar("simulated", default=False)
 
 
@@ -26,6 +28,7 @@ class Link:
     """A worker's end of it.
 
     Attributes:
+        now: simulated seconds when the last message came in; nothing is done at any other time.
         seconds: CPU time that the simulation itself has taken in this process.
     """
 
@@ -33,28 +36,30 @@ class Link:
 
     def __init__(self, engine: Any, number: int):
         self.engine, self.number = engine, number
-        self.seconds = 0.0
+        self.now = self.seconds = 0.0
         self._sent = self._received = 0
         self._tasks: weakref.WeakSet[asyncio.Task] = weakref.WeakSet()
         self._for_engine: set[asyncio.Task] = set()
         self._for_tasks: set[asyncio.Task] = set()
+        self._timers: dict[asyncio.Future, float] = {}
         self._stirred = asyncio.Event()
 
     def start(self) -> None:
         """Look after the running event loop from now on."""
         Link.current = self
         loop = asyncio.get_running_loop()
+        self._own = [loop.create_task(self._watch()), loop.create_task(self._listen())]
         loop.set_task_factory(self._make_task)
-        asyncio.wait_for = wait_for
-        self._watching = loop.create_task(self._watch())
+        simulate_time(lambda: self.now, self._wait_for)
 
-    def receive(self) -> None:
+    def receive(self, now: float) -> None:
         """A message has come in that the engine knows of."""
+        self.now = now
         self._received += 1
         self._stirred.set()
 
-    async def ask(self, name: str, answer: Awaitable[Any]) -> Any:
-        """Wait for the engine's answer; who stops waiting lets the engine know."""
+    async def ask(self, answer: Awaitable[Any]) -> Any:
+        """Wait for an answer of the engine's; who stops waiting lets it know."""
         task = asyncio.current_task()
         assert task is not None
         self._sent += 1
@@ -63,17 +68,17 @@ class Link:
             result = await answer
         except asyncio.CancelledError:
             self._sent += 1
-            self.engine.leave.remote(self.number, self.name_of(task) or name)
+            self.engine.leave.remote(self.number, SimulatedClient.requests[task])
             self._stirred.set()
             raise
         finally:
             self._for_engine.discard(task)
-        self.receive()
+        self.receive(result.extra_fields.pop(NOW))
         return result
 
-    def name_of(self, task: asyncio.Task) -> str | None:
-        """The name under which the engine knows a task's request, where it differs from the caller's."""
-        return SimulatedClient.names.get(task)
+    def busy_tasks(self) -> list[str]:
+        """What keeps the worker from sleeping, to find out why a clock stands still."""
+        return [repr(task) for task in self._tasks if self._is_busy(task)]
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task:
         task = asyncio.Task(coroutine, loop=loop, **kwargs)
@@ -82,12 +87,23 @@ class Link:
         return task
 
     async def _watch(self) -> None:
+        """Report whenever the worker has fallen asleep."""
         while True:
             await self._stirred.wait()
             self._stirred.clear()
             while not await self._is_asleep():
                 await asyncio.sleep(LOOK_EVERY_S)
-            self.engine.report.remote(self.number, self._sent, self._received)
+            wake_at = min(self._timers.values(), default=math.inf)
+            self.engine.report.remote(self.number, self._sent, self._received, wake_at)
+
+    async def _listen(self) -> None:
+        """Wake up what waits for a time that has come."""
+        while True:
+            now = await self.engine.alarm.remote(self.number)
+            self.receive(now)
+            for timer, at in self._timers.items():
+                if at <= now and not timer.done():
+                    timer.set_result(None)
 
     async def _is_asleep(self) -> bool:
         for _ in range(TURNS):
@@ -107,26 +123,23 @@ class Link:
             return True
         return not isinstance(waits_for, asyncio.Task | asyncio.tasks._GatheringFuture)  # type: ignore[attr-defined]
 
-    def busy_tasks(self) -> list[str]:
-        """What keeps the worker from sleeping, to find out why a clock stands still."""
-        return [repr(task) for task in self._tasks if self._is_busy(task)]
-
-    async def wait_in_simulated_time(self, awaitable: Awaitable[Any], seconds: float) -> Any:
+    async def _wait_for(self, awaitable: Awaitable[Any], seconds: float) -> Any:
         """`asyncio.wait_for`, with simulated seconds."""
         me = asyncio.current_task()
         assert me is not None
         inner: asyncio.Future[Any] = asyncio.ensure_future(awaitable)
-        name = uuid.uuid4().hex
-        timer = asyncio.ensure_future(self.ask(name, self.engine.sleep.remote(self.number, name, seconds)))
+        timer = asyncio.get_running_loop().create_future()
+        self._timers[timer] = self.now + seconds
         self._for_tasks.add(me)
         try:
             await asyncio.wait((inner, timer), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._for_tasks.discard(me)
+            del self._timers[timer]
             ended = inner.done()
-            for future in (inner, timer):
-                future.cancel()
-            await asyncio.gather(inner, timer, return_exceptions=True)
+            if not ended:
+                inner.cancel()
+                await asyncio.gather(inner, return_exceptions=True)
         if not ended:
             raise asyncio.TimeoutError
         return inner.result()
@@ -137,32 +150,26 @@ def enter() -> None:
     _simulated.set(True)
 
 
-async def wait_for(awaitable: Awaitable[Any], timeout: float | None = None) -> Any:
-    """In the place of `asyncio.wait_for`."""
-    if timeout is None or not _simulated.get():
-        return await _original_wait_for(awaitable, timeout)
-    return await Link.current.wait_in_simulated_time(awaitable, timeout)
-
-
 class SimulatedClient(LLMServerClient):
     """verl's client; the engine is told whom it answers, and who no longer waits."""
 
-    names: ClassVar[weakref.WeakKeyDictionary[asyncio.Task, str]] = weakref.WeakKeyDictionary()
+    requests: ClassVar[weakref.WeakKeyDictionary[asyncio.Task, str]] = weakref.WeakKeyDictionary()
+    """The engine's name of the request that a task is at."""
 
     async def generate(self, request_id: str, **request: Any) -> Any:
         """verl's."""
-        return await Link.current.ask(request_id, super().generate(request_id, **request))
+        return await Link.current.ask(super().generate(request_id, **request))
 
     def _vllm_request_id(self, request_id: str) -> str:
         name = super()._vllm_request_id(request_id)
         task = asyncio.current_task()
         assert task is not None
-        self.names[task] = name
+        self.requests[task] = name
         return name
 
 
 class ReplicaHandle:
-    """What the load balancer hands out: one replica of the engine."""
+    """What the load balancer hands out: one replica of the engine, which looks like a server with a `generate`."""
 
     def __init__(self, engine: Any, replica: int):
         self._engine, self._replica = engine, replica

@@ -136,16 +136,16 @@ def _train(config: Any, scale: Scale) -> list[Step]:
 
     from benchmarks.at_scale.engine import SimulatedEngine
     from benchmarks.at_scale.link import ReplicaHandle, SimulatedClient
+    from benchmarks.at_scale.settings import templates
     from benchmarks.at_scale.trainer import SimulatedTrainer
     from benchmarks.at_scale.worker import SimulatedManager
     from tapo.config import read_tapo_config
 
-    own = config.algorithm.tapo.construction.get("correction") == "own"
-    template, model = read_tapo_config(config).template(), config.actor_rollout_ref.model.path
+    model = config.actor_rollout_ref.model.path
     engine = (
         ray.remote(SimulatedEngine)
         .options(max_concurrency=100_000)
-        .remote(scale, model, template, own, scale.workers + 1)
+        .remote(scale, model, templates(read_tapo_config(config)), scale.workers + 1)
     )
     servers = {f"replica_{i}": ReplicaHandle(engine, i) for i in range(scale.devices)}
     client = SimulatedClient(config=config, load_balancer_handle=get_router_handle(servers=servers))

@@ -1,6 +1,7 @@
 """One replica of the engine as a discrete-event model: slots, prefill, decoding in a batch, a prefix cache."""
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Replica:
         self._cache = PrefixCache(rates.cache_tokens, rates.block)
         self._line: deque[Request] = deque()
         self._prefills: deque[Request] = deque()
-        self._prefilled_at: float | None = None
+        self._prefilled_at = math.inf
         self._decoding: list[tuple[float, int, Request]] = []
         self._advanced, self._at = 0.0, 0.0
         self.prefilled = self.cached = self.decoded = 0
@@ -42,17 +43,17 @@ class Replica:
         self._line.append(request)
         self._move_on(now)
 
-    def next_event(self) -> float | None:
-        """When the next prompt is prefilled or the next answer is complete, if nothing else comes in."""
-        times = [] if self._prefilled_at is None else [self._prefilled_at]
-        if self._decoding:
-            times.append(self._at + (self._decoding[0][0] - self._advanced) / self._rate())
-        return min(times, default=None)
+    def next_event(self) -> float:
+        """When the next prompt is prefilled or the next answer is complete, if nothing else comes in; infinity where
+        nothing is served."""
+        if not self._decoding:
+            return self._prefilled_at
+        return min(self._prefilled_at, self._at + (self._decoding[0][0] - self._advanced) / self._rate())
 
     def take_event(self) -> tuple[float, Request | None]:
         """Carry out that event: its time, and the request that it answers, if it does."""
         now = self.next_event()
-        assert now is not None
+        assert now < math.inf
         if now == self._prefilled_at:
             self._begin_to_decode(now)
             finished = None
@@ -70,7 +71,7 @@ class Replica:
         self._line.clear()
         self._prefills.clear()
         self._decoding.clear()
-        self._prefilled_at = None
+        self._prefilled_at = math.inf
 
     def _rate(self) -> float:
         return self._rates.decode_tokens_per_s(len(self._decoding))
@@ -87,7 +88,7 @@ class Replica:
         while self._line and self._served() < self._rates.slots:
             self._prefills.append(self._line.popleft())
         self.most_served = max(self.most_served, self._served())
-        if self._prefills and self._prefilled_at is None:
+        if self._prefills and self._prefilled_at == math.inf:
             prompt = self._prefills[0].prompt
             # An engine computes at least the last token, whose output it needs.
             found = min(self._cache.find(prompt), len(prompt) - 1)
@@ -98,6 +99,6 @@ class Replica:
     def _begin_to_decode(self, now: float) -> None:
         self._advance(now)
         request = self._prefills.popleft()
-        self._prefilled_at = None
+        self._prefilled_at = math.inf
         self._cache.add(request.prompt)
         heapq.heappush(self._decoding, (self._advanced + len(request.answer), request.number, request))

@@ -5,6 +5,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig
 
 from benchmarks.at_scale.options import Scale
+from tapo.config import TapoConfig
 
 _OF = "algorithm.tapo.construction"
 
@@ -74,3 +75,9 @@ def compose_run(name: str, scale: Scale, folder: str, *, steps: int, deadline_s:
             return compose("ppo_trainer", overrides=[*line, *own])
     except ConfigCompositionException as error:
         raise UnknownSetting(f"this version of TAPO cannot run {name}: it lacks one of {', '.join(own)}") from error
+
+
+def templates(tapo: TapoConfig) -> dict[str, bool]:
+    """The construction prompts of a run, and of each whether it leaves the correction to the policy."""
+    forms = getattr(tapo.construction, "forms", None)
+    return {tapo.template(form): form.own for form in forms} if forms else {tapo.template(): False}

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -112,8 +111,8 @@ class SimulatedTrainer(TapoTrainerSync):
 
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
         self._messages += 1
-        me, name = self._scale.workers, uuid.uuid4().hex
-        woken = self._engine.sleep.remote(me, name, self._poll_s)
+        me = self._scale.workers
+        woken = self._engine.sleep.remote(me, self._poll_s)
         self._engine.report.remote(me, self._messages, self._messages - 1)
         while not ray.wait([woken], timeout=STALL_S)[0]:
             self._say_what_is_busy()

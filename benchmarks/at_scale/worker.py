@@ -20,13 +20,14 @@ class SimulatedWorker(TapoAgentLoopWorker):
         """Take part in simulated time as this participant."""
         self._link = Link(engine, number)
         self._link.start()
-        self._link.receive()
+        self._link.receive(await engine.now.remote())
 
     async def generate_sequences(self, batch: TensorDict) -> None:
         """verl's."""
         enter()
+        self._link.now = await self._link.engine.now.remote()
         await super().generate_sequences(batch)
-        self._link.receive()
+        self._link.receive(self._link.now)
 
     async def cpu_seconds(self) -> float:
         """CPU time of this process so far, without what the simulation took."""

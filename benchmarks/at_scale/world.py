@@ -1,6 +1,7 @@
 """The simulated clock: it jumps from one event of the replicas, or one end of a sleep, to the next."""
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,6 @@ class World:
     replicas: int
     now: float = 0.0
     _sleeps: list[tuple[float, int]] = field(default_factory=list)
-    _cancelled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.served = [Replica(self.rates) for _ in range(self.replicas)]
@@ -33,34 +33,32 @@ class World:
         """Something waits so long; `number` is its own."""
         heapq.heappush(self._sleeps, (self.now + seconds, number))
 
-    def cancel(self, number: int) -> None:
-        """A sleep need not end any more."""
-        self._cancelled.add(number)
-
     def spend(self, seconds: float) -> None:
         """The clock goes on while the engine stands still, and forgets what it was at."""
         self.now += seconds
         for replica in self.served:
             replica.abort(self.now)
 
-    def jump(self) -> list[int]:
-        """Go on to the next time at which something is answered or a sleep ends: the numbers of all that do then.
+    def jump(self, until: float = math.inf) -> list[int]:
+        """Go on to the next time at which something is answered or a sleep ends: the number of what does.
+
+        Args:
+            until: go on to this time, and return nothing, if nothing happens before.
 
         Raises:
             RuntimeError: nothing will ever happen again.
         """
         while True:
-            while self._sleeps and self._sleeps[0][1] in self._cancelled:
-                self._cancelled.discard(heapq.heappop(self._sleeps)[1])
-            times = [(at, i) for i, replica in enumerate(self.served) if (at := replica.next_event()) is not None]
-            at, first = min(times, default=(None, None))
-            wakes = self._sleeps[0][0] if self._sleeps else None
-            if at is None and wakes is None:
+            at, first = min((replica.next_event(), i) for i, replica in enumerate(self.served))
+            wakes = self._sleeps[0][0] if self._sleeps else math.inf
+            if (soonest := min(at, wakes, until)) == math.inf:
                 raise RuntimeError("everyone waits, and the engine has nothing to do")
-            if at is None or (wakes is not None and wakes <= at):
+            if soonest == wakes:
                 self.now, number = heapq.heappop(self._sleeps)
                 return [number]
-            assert first is not None
+            if soonest == until:
+                self.now = until
+                return []
             self.now, finished = self.served[first].take_event()
             if finished is not None:
                 return [finished.number]

@@ -35,13 +35,12 @@ def test_the_clock_is_exact_for_three_requests_on_two_slots():
     assert world.served[0].most_served == 2
 
 
-def test_sleeps_end_between_the_events_of_the_engine_and_cancelled_ones_never():
+def test_sleeps_end_between_the_events_of_the_engine_and_a_jump_goes_no_further_than_it_may():
     world = World(ROUND, replicas=1)
     world.submit(0, 1, prompt=range(100), answer=range(10))
     world.sleep(2, 1.5)
-    world.sleep(3, 1.75)
     world.sleep(4, 3.0)
-    world.cancel(3)
+    assert (world.jump(until=1.25), world.now) == ([], 1.25)
     assert events(world, 3) == [(1.5, 2), (2.0, 1), (3.0, 4)]
     with pytest.raises(RuntimeError, match="nothing to do"):
         world.jump()
@@ -95,7 +94,7 @@ def words():
 
 def author(words, *, own=False, **policy):
     policy = Policy(median_share=0.3, bad_answers=0.0, guided_accuracy=1.0, own_accuracy=1.0, **policy)
-    return Author(words, CONSTRUCTION_PROMPT, policy, own, response_length=1000, seed=0)
+    return Author(words, {CONSTRUCTION_PROMPT: own}, policy, response_length=1000, seed=0)
 
 
 def chat(words, messages):
@@ -159,6 +158,8 @@ def test_the_stop_string_ends_an_answer_and_the_kept_text_behind_it_gets_the_res
     assert wrong[: len(kept)] == kept
     rest = decode(words, engine.answer([*prompt, *opening.ids, *kept], {"max_tokens": 3000}).ids)
     assert rest.startswith(f"\n{error.notice}\nStep {error.number + 1}: ") and rest.endswith(CLOSE)
+    kept = words.encode(decode(words, wrong)[: error.end + 1], add_special_tokens=False)
+    assert decode(words, engine.answer([*prompt, *opening.ids, *kept], {"max_tokens": 4}).ids).startswith("Wait")
 
 
 def test_slices_add_up_to_the_whole_answer(words):
