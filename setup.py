@@ -78,6 +78,7 @@ setup(
         "pyarrow",
         "pydantic>=2.7",
         "pyyaml",
+        "rapidfuzz",
         "ray",
         "rich",
         "sympy",

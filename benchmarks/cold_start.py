@@ -25,7 +25,7 @@ from tapo.cold_start.build import mix, queries_left
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import ConstructionStore
-from tapo.core.construct import Answer
+from tapo.core.asking import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.stream import fill_store
@@ -54,13 +54,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
 class InstantActor:
     repeats = True
 
-    async def answer(self, messages, candidate, seed) -> Answer:
-        draw = random.Random(seed)
+    async def ask(self, attempt, messages, seed) -> Answer:
+        draw, candidate = random.Random(seed), attempt.candidate
         wrong, correct = candidate.wrong.text, candidate.correct.text
         kept = wrong[: draw.randrange(len(wrong))].rpartition(" ")[0]
         rest = correct[len(correct) // 2 :].split(" ", 1)[-1]
         new = f"{kept} {WORDS[1]} {WORDS[2]} {WORDS[3]} {rest}"
-        return Answer(f"<analysis>The step is wrong.</analysis>\n<reconstruction>\n{new}\n</reconstruction>", 0)
+        return Answer(f"<analysis>The step is wrong.</analysis>\n<reconstruction>\n{new}\n</reconstruction>")
 
 
 class RightScorer:

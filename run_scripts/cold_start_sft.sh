@@ -44,4 +44,5 @@ python -m tapo.training_progress "$OUT" "${STEPS:-0}" "cold start" -- \
 last="$(cat "$OUT/checkpoints/latest_checkpointed_iteration.txt")"
 ln -sfn "checkpoints/global_step_$last/huggingface" "$OUT/model"
 [[ -f "$OUT/model/config.json" ]] || { echo "no model in $OUT/checkpoints/global_step_$last/huggingface" >&2; exit 1; }
+python -m tapo.cold_start.taught_form "$DATA/train.parquet" "$OUT/model"
 echo "The cold-started model is $OUT/model"

@@ -6,6 +6,8 @@
 #
 #   EXAMPLE     a task of examples/, or the folder of your own: see docs/your_own_task.md   (default: roads)
 #   ALGORITHM   "grpo", "tapo", both, or "none", which ends behind the cold start   (default: "grpo tapo")
+#   COPY        "verbatim" or "anchored": algorithm.tapo.construction.copy     (default: verbatim)
+#   CORRECTION  "guided", "own" or "mixed": algorithm.tapo.construction.correction   (default: guided)
 #   STEPS       RL steps                       (default: the example's)
 #   SEED        of data, cold start and RL     (default: 1)
 #   OUTPUT      folder of everything written   (default: outputs/quickstart, or outputs/quickstart-EXAMPLE for another)
@@ -16,7 +18,11 @@ ALGORITHM="${ALGORITHM:-grpo tapo}"
 DEFAULT_EXAMPLE=roads
 EXAMPLE="${EXAMPLE:-$DEFAULT_EXAMPLE}"
 SEED="${SEED:-1}"
+COPY="${COPY:-verbatim}"
+CORRECTION="${CORRECTION:-guided}"
 COMMON="$TAPO_ROOT/examples/common"
+TEACHER="$COMMON/teacher.py:answer"
+if [[ "$COPY" == anchored ]]; then TEACHER="$COMMON/teacher.py:quoting_answer"; fi
 
 TASK="$EXAMPLE"
 if [[ "$EXAMPLE" != */* ]]; then TASK="$TAPO_ROOT/examples/$EXAMPLE"; fi
@@ -41,6 +47,7 @@ fi
 echo "$TASK" > "$OUTPUT/task"
 BASE="$TASK/base_model"
 PROMPT="$COMMON/construction_prompt.txt"
+OWN_PROMPT="$COMMON/own_prompt.txt"
 COLD="$OUTPUT/cold_start"
 export TASK VERL_PLATFORM=cpu PYTHONPATH="$TAPO_ROOT"
 
@@ -66,7 +73,7 @@ done
 
 say "3/6 Corrective trajectories"
 tapo cold-start build "${stores[@]/#/$COLD/}" --model "$BASE" --out "$COLD/chats" --seed "$SEED" \
-  --prompt-file "$PROMPT" --max-response-tokens "$max_response_tokens" "${build[@]}"
+  --copy "$COPY" --correction "$CORRECTION" --prompt-file "$PROMPT" --own-prompt-file "$OWN_PROMPT" --max-response-tokens "$max_response_tokens" "${build[@]}"
 
 say "4/6 Cold start: verl's sft_trainer teaches the base model to construct and to reflect"
 replay=()
@@ -86,7 +93,8 @@ for algorithm in $ALGORITHM; do
   overrides=("+tapo=cpu")
   if [[ "$algorithm" == tapo ]]; then
     overrides=("+tapo=[default,cpu]" "algorithm.tapo.dump_dir=$OUT/dump"
-      "algorithm.tapo.construction.prompt_file=$PROMPT")
+      "algorithm.tapo.construction.copy=$COPY" "algorithm.tapo.construction.correction=$CORRECTION"
+      "algorithm.tapo.construction.prompt_file=$PROMPT" "algorithm.tapo.construction.own_prompt_file=$OWN_PROMPT")
   fi
   VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" \
     python -m tapo.training_progress "$OUT" "$STEPS" "$algorithm" -- \

@@ -1,5 +1,6 @@
 """`algorithm.tapo`: every option, its default and where it comes from."""
 
+import warnings
 from typing import Annotated, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -7,7 +8,8 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from tapo.core.defaults import MIN_PREFIX_SHARE, REWARD_THRESHOLD
-from tapo.core.prompts import CONSTRUCTION_PROMPT, FULL_RECONSTRUCTION_PROMPT, check_template
+from tapo.core.form import PAPER_FORM, Copy, Correction, Corrections, Form
+from tapo.core.prompts import FULL_RECONSTRUCTION_PROMPT, check_template
 from tapo.core.schedule import scheduled
 from tapo.core.selection import PAPER_N_NEG, PAPER_N_POS, least_of
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share, text_given
@@ -15,6 +17,7 @@ from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegativ
 __all__ = [
     "ConfigError",
     "ConstructionConfig",
+    "FormOptions",
     "LambdaSchedule",
     "OtsConfig",
     "RefLossConfig",
@@ -23,6 +26,9 @@ __all__ = [
     "read_tapo_config",
 ]
 
+
+# pydantic's models have had a method of that name; nothing here calls it.
+warnings.filterwarnings("ignore", message='Field name "copy"', category=UserWarning)
 
 RolloutsOrShare = Annotated[
     int | float,
@@ -99,8 +105,31 @@ class SpliceOptions(Options):
     drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
 
 
-class ConstructionConfig(SpliceOptions):
+class FormOptions(Options):
+    """What a construction is asked for, and a cold start teaches. The paper's is verbatim and guided."""
+
+    copy: Copy = "verbatim"  # type: ignore[assignment]
+    """Who writes the erroneous prefix out. `verbatim`: the actor, token by token (paper). `anchored`: it quotes the
+    erroneous passage, and the attempt's own tokens up to there are put into its answer: none of them is decoded, and
+    none can be copied wrongly. The cold start teaches one of the two."""
+    correction: Corrections = "guided"
+    """Who corrects. `guided`: the actor, which is shown the correct sibling (paper). `own`: it ends behind the
+    reflection, and the policy goes on from the plain query, the kept prefix and the reflection, sampled as rollouts
+    are: nothing can be smuggled in, and the reward says what the reflection is worth. `mixed`: `own` in groups in which
+    a rollout reflects by itself and is right, `guided` in all others; the cold start teaches both."""
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms of these options."""
+        kinds: tuple[Correction, ...] = ("guided", "own") if self.correction == "mixed" else (self.correction,)
+        return tuple(Form(self.copy, kind) for kind in kinds)
+
+
+class ConstructionConfig(FormOptions, SpliceOptions):
     """How the actor is asked for a construction. The paper does not say these."""
+
+    samples: AtLeastOne = 1
+    """Corrections that the policy samples behind one reflection, each a row; where it corrects by itself."""
 
     max_tokens: Annotated[int, Needs("null or an integer >= 1", lambda tokens: tokens >= 1)] | None = None
     """Most tokens of the actor's answer; null: one response and half a response for the analysis."""
@@ -109,10 +138,26 @@ class ConstructionConfig(SpliceOptions):
     timeout_s: Annotated[float, Needs("seconds > 0", lambda seconds: seconds > 0)] = 600.0
     """Seconds after which one construction is given up. It counts waiting in the engine's queue and, in the
     asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
+    slice_tokens: AtLeastOne | None = None
+    """Most tokens of one request to the engine; null: a whole answer where the engine stops at a text (vLLM) and no
+    deadline is set, else 256. What was decoded before is in the engine's prefix cache."""
+    deadline: NotNegative | None = None
+    """Seconds that constructions may go on behind the last rollout of their worker; what is not done then is given up
+    between two requests and counted. null: until it is done, or timed out."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
     prompt: str | None = None
     """The same as text. A run reads its prompt_file once, where it starts, and hands it to its workers as this."""
+    own_prompt_file: str | None = None
+    """The same of the prompt that asks for no more than the reflection, where the policy corrects by itself."""
+    own_prompt: str | None = None
+    """The same as text."""
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Self:
+        if self.samples > 1 and self.correction == "guided":
+            raise ConfigError("samples", self.samples, "more than 1 needs construction.correction = own or mixed")
+        return self
 
 
 class TapoConfig(Options):
@@ -168,8 +213,17 @@ class TapoConfig(Options):
         return path if path.startswith("algorithm.tapo") else ".".join(filter(None, ("algorithm.tapo", path)))
 
     @model_validator(mode="after")
-    def _check_template(self) -> Self:
-        self.template()
+    def _check_templates(self) -> Self:
+        for form in self.construction.forms:
+            self.template(form)
+        return self
+
+    @model_validator(mode="after")
+    def _check_form(self) -> Self:
+        for name, only in (("copy", "verbatim"), ("correction", "guided")):
+            got = getattr(self.construction, name)
+            if not self.keep_prefix and got != only:
+                raise ConfigError(f"construction.{name}", got, "needs reconstruction = micro_reflective")
         return self
 
     def thresholds(self, group_size: int) -> tuple[int, int]:
@@ -192,15 +246,18 @@ class TapoConfig(Options):
         """Whether the rollout engine answers a construction prompt."""
         return self.reconstruction != "extra_correct"
 
-    def template(self) -> str:
-        """The construction prompt in force.
+    def template(self, form: Form = PAPER_FORM) -> str:
+        """The construction prompt in force for a form.
 
         Raises:
-            ConfigError: `construction.prompt_file` cannot be read or lacks a placeholder.
+            ConfigError: its file cannot be read or lacks a placeholder.
         """
-        of = self.construction
-        given = text_given(of.prompt, of.prompt_file, check_template, key="algorithm.tapo.construction.prompt")
-        return given or (CONSTRUCTION_PROMPT if self.keep_prefix else FULL_RECONSTRUCTION_PROMPT)
+        of, key = self.construction, "algorithm.tapo.construction."
+        if form.own:
+            given = text_given(of.own_prompt, of.own_prompt_file, check_template, key=f"{key}own_prompt")
+        else:
+            given = text_given(of.prompt, of.prompt_file, check_template, key=f"{key}prompt")
+        return given or (form.prompt if self.keep_prefix else FULL_RECONSTRUCTION_PROMPT)
 
 
 def read_tapo_config(config: DictConfig) -> TapoConfig:

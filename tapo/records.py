@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tapo.core.construct import Attempt
+from tapo.core.attempt import Attempt
 from tapo.core.funnel import TRAINED
 from tapo.files.json_lines import Line, read_at, read_json_lines
 
@@ -59,6 +59,15 @@ class ConstructionRecord(Record):
     has_reflection: bool | None = None
     """None where nothing was spliced, and in a full reconstruction."""
     answer_tokens: int = 0
+    """Decoded for it, over all requests."""
+    prompt_tokens: int = 0
+    """Of the prompts of these requests."""
+    placed_tokens: int = 0
+    """The wrong response's own that were put into the answer."""
+    anchor: str | None = None
+    """How the quoted passage was found; None where none was looked for."""
+    own: bool | None = None
+    """Whether the policy corrected by itself; None in dumps that do not say."""
     wrong_tokens: int = 0
     tokens: int = 0
     """Of the trajectory."""
@@ -91,7 +100,11 @@ class ConstructionRecord(Record):
             reached=attempt.reached,
             is_correct=attempt.is_correct,
             has_reflection=spliced.has_reflection if spliced and keep_prefix else None,
-            answer_tokens=attempt.answer_tokens,
+            answer_tokens=attempt.usage.decoded,
+            prompt_tokens=attempt.usage.prompt,
+            placed_tokens=attempt.usage.placed,
+            anchor=attempt.anchor,
+            own=attempt.own,
             wrong_tokens=len(candidate.wrong.ids),
             tokens=len(spliced.ids) if spliced else 0,
         )

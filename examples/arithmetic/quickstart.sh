@@ -10,4 +10,4 @@ make_data=(--train 2048 --test 256 --sampled 256 --seeded 9216)
 
 # The base model cannot construct yet, so a rule answers in its place.
 stores=(sampled seeded)
-build=(--answers "$COMMON/teacher.py:answer" --sft 4096 --ift 4096 --plain-share 0.85)
+build=(--answers "$TEACHER" --sft 4096 --ift 4096 --plain-share 0.85)

@@ -2,6 +2,8 @@
 
     TASK=examples/arithmetic tapo cold-start build ... --answers examples/common/teacher.py:answer
 
+`quoting_answer` is for `--copy anchored`.
+
 The folder in the environment's TASK says whose rule it is.
 """
 
@@ -11,6 +13,7 @@ import functools
 import os
 
 from examples.common.task import Task, load_task
+from tapo.core.copies import common_prefix_length
 
 
 @functools.cache
@@ -24,3 +27,10 @@ def task() -> Task:
 def answer(query: str, wrong: str, correct: str, seed: int) -> str:
     """The reference construction; "" where there is none."""
     return task().construction(task().parse(query), wrong, correct)
+
+
+def quoting_answer(query: str, wrong: str, correct: str, seed: int) -> str:
+    """The same with an analysis whose last line quotes the erroneous one, as the last that is kept."""
+    head, tag, reconstruction = answer(query, wrong, correct, seed).partition("</analysis>\n<reconstruction>")
+    kept = reconstruction[: common_prefix_length(reconstruction, wrong)].splitlines(keepends=True)
+    return f"{head}\n{kept[-1]}{tag}{reconstruction}" if kept else ""

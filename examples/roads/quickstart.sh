@@ -12,4 +12,4 @@ make_data=(--train 2048 --test 256 --sampled 128 --seeded 2560 --replay 4608)
 # and none by default: the cold-started model then hardly ever reflects by itself. It has no plain chats, since the
 # correct rollouts that they would be drawn from reflect too.
 stores=(sampled seeded)
-build=(--answers "$COMMON/teacher.py:answer" --sft "${REFLECTIVE:-0}" --ift 2048 --plain-share 0)
+build=(--answers "$TEACHER" --sft "${REFLECTIVE:-0}" --ift 2048 --plain-share 0)

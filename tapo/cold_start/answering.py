@@ -1,16 +1,23 @@
 """Who answers a construction prompt: the model to be trained, or a function in its place."""
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tapo.chat import prompt_ids
-from tapo.core.construct import Answer, Candidate, room_for_answer
-from tapo.core.reconstruction import decode
+from tapo.core.asking import Answer, EngineAsk, TokenBudget
+from tapo.core.attempt import Attempt
+from tapo.core.decoding import Decoding, Request, Sample
+from tapo.core.form import PAPER_FORM, Form
+from tapo.core.tokens import turn_end_ids
 from tapo.files.fingerprint import fingerprint_of_file
-from tapo.generation.engine import Engine, Sampling
+from tapo.generation.engine import Engine, Sampling, derived_seed
+
+PIECE_TOKENS = 128
+"""Of a request where an answer is wanted up to a text: engines outside of a run are given no stop strings."""
 
 
 class Actor(Protocol):
@@ -19,12 +26,15 @@ class Actor(Protocol):
     repeats: ClassVar[bool]
     """Whether asking the same once more can bring another answer."""
 
-    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
-        """The tagged answer to a prompt, given as a chat with the candidate that it was rendered from.
+    async def ask(self, attempt: Attempt, messages: list[dict[str, str]], seed: int) -> Answer:
+        """The tagged answer to a prompt, given as a chat, for the candidate that it was rendered from.
 
         Raises:
-            ConstructionError: the prompt leaves no room for one.
+            ConstructionError: the prompt leaves no room for one, or the answer cannot be used.
         """
+
+    async def go_on(self, attempt: Attempt, seed: int) -> Sequence[int]:
+        """The policy's own correction behind the spliced opening."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,46 @@ class EngineActor:
     engine: Engine
     tokenizer: Any
     sampling: Sampling
-    max_model_len: int
-    """Tokens of prompt and answer together; a longer prompt is never truncated."""
+    budget: TokenBudget
     template_kwargs: Mapping[str, Any]
+    form: Form = PAPER_FORM
 
-    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
+    async def ask(self, attempt: Attempt, messages: list[dict[str, str]], seed: int) -> Answer:
         """See `Actor`."""
-        ids = prompt_ids(messages, self.tokenizer, self.template_kwargs)
-        room = room_for_answer(
-            len(ids), len(candidate.correct.ids), max_tokens=self.sampling.max_tokens, max_model_len=self.max_model_len
+        ask = EngineAsk(
+            self.form, self._decoding, self.budget, self._prompt_ids, self._sampler(seed), may_lack_tag=False
         )
-        sampling = self.sampling.model_copy(update={"max_tokens": room})
-        [sample] = await self.engine.sample(ids, sampling, n=1, seed=seed)
-        return Answer(decode(self.tokenizer, sample.ids), len(sample.ids))
+        return await ask(attempt, messages)
+
+    async def go_on(self, attempt: Attempt, seed: int) -> Sequence[int]:
+        """See `Actor`."""
+        assert attempt.spliced is not None
+        begun = [*self._prompt_ids(list(attempt.candidate.prompt)), *attempt.spliced.ids]
+        most = self.budget.response_length - len(attempt.spliced.ids)
+        sample = self._sampler(derived_seed(seed, "correction"))
+        return (await self._decoding.run(sample, begun, most, None, attempt.usage)).ids
+
+    def _prompt_ids(self, messages: list[Any]) -> list[int]:
+        return prompt_ids(messages, self.tokenizer, self.template_kwargs)
+
+    @property
+    def _decoding(self) -> Decoding:
+        ends = turn_end_ids(self.tokenizer)
+        piece = PIECE_TOKENS if self.form.anchored else None
+        return Decoding(self.tokenizer, lambda ids: bool(ids) and ids[-1] in ends, piece)
+
+    def _sampler(self, seed: int) -> Sample:
+        """Draws each further request of an answer by a seed of its own."""
+        numbers = itertools.count()
+
+        async def sample(request: Request) -> Sequence[int]:
+            number = next(numbers)
+            sampling = self.sampling.model_copy(update={"max_tokens": request.most})
+            own_seed = derived_seed(seed, number) if number else seed
+            [drawn] = await self.engine.sample(request.prompt_ids, sampling, n=1, seed=own_seed)
+            return drawn.ids
+
+        return sample
 
 
 class FunctionActor:
@@ -76,8 +113,9 @@ class FunctionActor:
             raise ValueError(f"answers = {spec!r} cannot work: {error}") from error
         self.fingerprint = f"{Path(path).name}:{name} {fingerprint_of_file(path)}"
 
-    async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
-        """See `Actor`."""
+    async def ask(self, attempt: Attempt, messages: list[dict[str, str]], seed: int) -> Answer:
+        """See `Actor`; its answer is whole, whatever is taught."""
+        candidate = attempt.candidate
         text = await asyncio.to_thread(
             self._function,
             query=candidate.prompt[-1]["content"],
@@ -85,4 +123,8 @@ class FunctionActor:
             correct=candidate.correct.text,
             seed=seed,
         )
-        return Answer(text, 0)
+        return Answer(text, whole=True)
+
+    async def go_on(self, attempt: Attempt, seed: int) -> Sequence[int]:
+        """Never asked for: see `ask`."""
+        raise AssertionError("a function's answer holds its correction")

@@ -10,19 +10,20 @@ from rich.console import Console
 
 from tapo.chat import load_tokenizer
 from tapo.cold_start.answering import Actor, EngineActor, FunctionActor
-from tapo.cold_start.chats import END_KEY, TEMPLATE_KEY, end_token, write_chats
+from tapo.cold_start.chats import END_KEY, FORM_KEY, TEMPLATE_KEY, end_token, write_chats
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import Tally, datasheet, write_datasheet
 from tapo.cold_start.options import BuildOptions, Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
-from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
+from tapo.config import FormOptions
+from tapo.core.asking import TokenBudget
+from tapo.core.form import Form
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
 from tapo.generation.engine import Sampling
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
-from tapo.options import text_given
 from tapo.terminal import Progress, say
 
 
@@ -38,21 +39,22 @@ def run_build(options: BuildOptions, console: Console) -> None:
     if not total:
         raise ValueError(f"{', '.join(str(source.folder) for source in sources)}: no rollouts yet, run `tapo rollout`")
     check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
-    template = text_given(None, options.prompt_file, check_template, key="prompt") or CONSTRUCTION_PROMPT
+    prompts = options.prompts()
     teacher = FunctionActor(options.answers) if options.answers else None
-    fingerprint = construction_fingerprint(options, sources, template, teacher)
+    fingerprint = construction_fingerprint(options, sources, prompts, teacher)
     store = ConstructionStore.open_for_append(options.out / "constructions", fingerprint)
     if len(store.done()) < total:
         with Progress("constructions", total, console) as progress:
-            asyncio.run(_construct(options, sources, store, scorer, template, teacher, progress))
+            asyncio.run(_construct(options, sources, store, scorer, prompts, teacher, progress))
     output, recipe = options.out / "train.parquet", options.only(Recipe)
-    facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe)}
+    form = {"form": options.part(FormOptions), "prompts": list(prompts.values())}
+    facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe), **form}
     if is_complete(output, facts, console):
         say(f"{output} is complete", console)
         return
     with stage(output, facts):
-        facts = {"model_path": options.model, **fingerprint}
-        mix(store, recipe, options.out, facts, console, end_token=end_token(sources))
+        facts = {"model_path": options.model, **fingerprint, **form}
+        mix(store, recipe, options.out, facts, console, prompts, end_token=end_token(sources))
 
 
 def check_sources(sources: Sequence[RolloutStore], facts: Mapping[str, Any]) -> None:
@@ -71,14 +73,19 @@ def check_sources(sources: Sequence[RolloutStore], facts: Mapping[str, Any]) -> 
 
 
 def construction_fingerprint(
-    options: BuildOptions, sources: Sequence[RolloutStore], template: str, teacher: FunctionActor | None
+    options: BuildOptions,
+    sources: Sequence[RolloutStore],
+    prompts: Mapping[Form, str],
+    teacher: FunctionActor | None,
 ) -> dict[str, Any]:
     """What decides about constructions. Rollouts may still be added to the sources: finished queries stay."""
-    answers = {"answers": teacher.fingerprint} if teacher else {"sampling": options.part(Sampling)}
+    asked = next(iter(prompts))
+    engine = {"sampling": options.part(Sampling), "asked": asked._asdict()}
+    answers = {"answers": teacher.fingerprint} if teacher else engine
     return {
         "rollouts": [source.fingerprint for source in sources],
         "model": fingerprint_of_model(options.model),
-        "prompt": template,
+        "prompt": prompts[asked],
         "limits": options.part(Limits),
         "template": options.template,
         "max_model_len": options.max_model_len,
@@ -93,18 +100,20 @@ async def _construct(
     sources: Sequence[RolloutStore],
     store: ConstructionStore,
     scorer: Scorer,
-    template: str,
+    prompts: Mapping[Form, str],
     teacher: FunctionActor | None,
     progress: Progress,
 ) -> None:
     tokenizer = load_tokenizer(options.model)
+    asked, template = next(iter(prompts.items()))
+    budget = TokenBudget(options.response_length, options.max_model_len, options.max_tokens)
     async with contextlib.AsyncExitStack() as stack:
         actor: Actor | None = teacher
         if actor is None:
             engine = options.start(tokenizer, options.max_model_len)
             stack.push_async_callback(engine.close)
-            actor = EngineActor(engine, tokenizer, options, options.max_model_len, options.template)
-        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
+            actor = EngineActor(engine, tokenizer, options, budget, options.template, asked)
+        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed, asked)
         left = queries_left(sources, store.done(), progress)
         limits = {"at_once": options.at_once, "part_size": options.part_size}
         await fill_store(store, left, task, seen=lambda query: progress.advance(), **limits)
@@ -130,13 +139,14 @@ def mix(
     folder: Path,
     facts: Mapping[str, Any],
     console: Console,
+    prompts: Mapping[Form, str],
     *,
     end_token: int | None = None,
 ) -> None:
     """Write chats and datasheet, and say where the data gives fewer than asked for."""
-    sampled = {TEMPLATE_KEY: facts["template"], END_KEY: end_token}
+    known = {TEMPLATE_KEY: facts["template"], END_KEY: end_token, FORM_KEY: facts["form"]}
     tally = Tally()
-    choice, counts = write_chats(store, recipe, folder, facts["prompt"], sampled, tally.add)
+    choice, counts = write_chats(store, recipe, folder, prompts, known, tally.add)
     sheet = datasheet(tally, choice, recipe, counts, facts)
     write_datasheet(sheet, folder)
     for line in sheet["short"]:

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tapo.cold_start.mixture import KINDS, Choice, choose, held_out, messages_of, position
+from tapo.cold_start.mixture import KINDS, UNTAUGHT, Choice, choose, held_out, messages_of, position
 from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import MESSAGES, ConstructionStore, QueryConstructions
+from tapo.core.form import Form
 from tapo.data.rollout_store import RolloutStore
 from tapo.files.atomic import atomic_path
 from tapo.generation.engine import SEED_RANGE
@@ -26,6 +27,8 @@ TEMPLATE_KEY = b"tapo.template"
 """Where a file of chats keeps the arguments of the chat template."""
 END_KEY = b"tapo.end_token"
 """Where it keeps the id that ends the model's turns, or null."""
+FORM_KEY = b"tapo.form"
+"""Where it keeps the form of construction that it teaches, as the options `copy` and `correction`."""
 END_QUERIES = 256
 """Queries of each store in which it is looked for: with Gemma, Phi-3 and GLM-4 it is not the tokenizer's EOS."""
 BUCKETS = 64
@@ -37,20 +40,21 @@ def write_chats(
     store: ConstructionStore,
     recipe: Recipe,
     folder: Path,
-    template: str,
-    sampled: Mapping[bytes, Any] | None = None,
+    prompts: Mapping[Form, str],
+    known: Mapping[bytes, Any] | None = None,
     seen: Callable[[QueryConstructions], None] = lambda query: None,
 ) -> tuple[Choice, dict[str, Counter]]:
     """Write `train.parquet` and, if the recipe holds queries out, `val.parquet`, in bounded memory.
 
     Args:
-        template: the construction prompt that the answers were given to.
-        sampled: how the responses were, by `TEMPLATE_KEY` and `END_KEY`; kept in the files' metadata, for the SFT to
-            be held to.
+        prompts: the construction prompt of each form that is taught.
+        known: how the responses were sampled and what is taught, by `TEMPLATE_KEY`, `END_KEY` and `FORM_KEY`; kept in
+            the files' metadata, for the SFT and the run to be held to.
         seen: told of every query as it is read.
 
     Returns:
-        What was chosen, and the number of chats by kind in each split.
+        What was chosen, and the number of chats by kind in each split; under `UNTAUGHT`, if there are any, those left
+        out because no quote means their error alone.
 
     Raises:
         ValueError: nothing to train on.
@@ -65,8 +69,11 @@ def write_chats(
             seen(query)
             split = "val" if held_out(query.index, recipe) else "train"
             for kind in (kind for kind in KINDS if query.index in choice[kind]):
+                messages = messages_of(kind, query, prompts, recipe.seed)
+                if messages is None:
+                    counts.setdefault(UNTAUGHT, Counter())[kind] += 1
+                    continue
                 counts[split][kind] += 1
-                messages = messages_of(kind, query, template)
                 facts = {"kind": kind, "index": query.index, "data_source": query.data_source}
                 place = position(query.index, kind, recipe)
                 buckets[split].add({"messages": messages, "position": place, **facts})
@@ -74,7 +81,7 @@ def write_chats(
             (folder / "val.parquet").unlink(missing_ok=True)
         for split in splits:
             with atomic_path(folder / f"{split}.parquet") as out:
-                buckets[split].write_sorted(out, sampled or {})
+                buckets[split].write_sorted(out, known or {})
     return choice, counts
 
 

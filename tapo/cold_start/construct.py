@@ -9,7 +9,10 @@ from tapo.cold_start.answering import Actor
 from tapo.cold_start.options import Limits
 from tapo.cold_start.store import QueryConstructions, outcome_of
 from tapo.config import SpliceOptions
-from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict
+from tapo.core.asking import Answer
+from tapo.core.attempt import Attempt, Candidate, Response
+from tapo.core.construct import Constructor, Verdict
+from tapo.core.form import PAPER_FORM, Form
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.reconstruction import Spliced
 from tapo.core.selection import select_candidates
@@ -29,6 +32,8 @@ class ConstructionTask:
     template: str
     limits: Limits
     seed: int
+    form: Form = PAPER_FORM
+    """What the template asks for."""
 
     async def __call__(self, rollouts: QueryRollouts) -> QueryConstructions:
         """Try wrong rollouts in turns until one attempt is good."""
@@ -79,8 +84,11 @@ class ConstructionTask:
         candidate = Candidate(rollouts.prompt, wrong, correct)
         seed = derived_seed(self.seed, "construction", rollouts.index, number)
 
-        async def ask(messages: list[dict[str, str]]) -> Answer:
-            return await self.actor.answer(messages, candidate, seed)
+        async def ask(attempt: Attempt, messages: list[dict[str, str]]) -> Answer:
+            return await self.actor.ask(attempt, messages, seed)
+
+        async def go_on(attempt: Attempt) -> Sequence[int]:
+            return await self.actor.go_on(attempt, seed)
 
         async def score(spliced: Spliced) -> Verdict:
             reward = await self.scorer.score(response=spliced.text, **rollouts.scoring)
@@ -88,7 +96,8 @@ class ConstructionTask:
 
         attempt = Attempt(candidate)
         try:
-            await self._constructor.carry(attempt, ask, score)
+            await self._constructor.open(attempt, ask)
+            await self._constructor.finish(attempt, go_on, score)
         except ConstructionError as error:
             attempt.outcome = error.reason
         else:
@@ -98,4 +107,4 @@ class ConstructionTask:
     @property
     def _constructor(self) -> Constructor:
         splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
-        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False)
+        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False, form=self.form)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from tapo.cold_start.mixture import Choice
+from tapo.cold_start.mixture import UNTAUGHT, Choice
 from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, QueryConstructions
 from tapo.files.atomic import write_text_atomically
@@ -44,14 +44,17 @@ def datasheet(
 ) -> dict[str, Any]:
     """The datasheet as JSON could hold it."""
     outcomes = sorted({outcome for counter in tally.queries.values() for outcome in counter}, key=_rank)
+    splits = {split: counter for split, counter in counts.items() if split != UNTAUGHT}
+    left_out = sum(counts.get(UNTAUGHT, Counter()).values())
+    untaught = [f"{left_out} constructions left out: no quote means their erroneous passage alone"] if left_out else []
     lengths, prefixes = _quantiles(tally.lengths, 0), _quantiles(tally.prefixes, 3)
     return {
         "chats": {
-            "total": sum(sum(counter.values()) for counter in counts.values()),
-            "by_split": {split: dict(counter) for split, counter in counts.items()},
+            "total": sum(sum(counter.values()) for counter in splits.values()),
+            "by_split": {split: dict(counter) for split, counter in splits.items()},
             "wanted": recipe.wanted,
         },
-        "short": shortfalls(choice, recipe),
+        "short": shortfalls(choice, recipe) + untaught,
         "queries": {source: dict(counter) for source, counter in sorted(tally.queries.items())},
         "outcomes": outcomes,
         "attempts": dict(tally.attempts),

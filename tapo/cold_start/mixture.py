@@ -5,13 +5,15 @@ from typing import Any
 
 from tapo.cold_start.options import Recipe
 from tapo.cold_start.store import KEPT, QueryConstructions
-from tapo.core.answer import visible_answer
+from tapo.core.form import Form, taught_answer
 from tapo.core.prompts import construction_messages
 from tapo.generation.engine import SEED_RANGE, derived_seed
 
 KINDS = ("reflective", "plain", "construction")
 """Query -> trajectory, query -> correct response, construction prompt -> tagged answer."""
 
+UNTAUGHT = "left out"
+"""In place of a split: chats that a form of construction cannot be taught by."""
 
 Choice = Mapping[str, frozenset[str]]
 """By kind, the indices of the queries that give a chat."""
@@ -48,11 +50,13 @@ def choose(records: Iterable[Mapping[str, Any]], recipe: Recipe) -> Choice:
     return {kind: frozenset(indices) for kind, indices in chosen.items()}
 
 
-def messages_of(kind: str, query: QueryConstructions, template: str) -> list[dict[str, str]]:
-    """The chat of one kind that a query gives, its last message the one to learn.
+def messages_of(
+    kind: str, query: QueryConstructions, prompts: Mapping[Form, str], seed: int
+) -> list[dict[str, str]] | None:
+    """The chat of one kind that a query gives, its last message the one to learn; None where it cannot be taught.
 
     Args:
-        template: the construction prompt that the answers were given to.
+        prompts: the construction prompt of each form that is taught; of several, each query teaches one.
     """
     if kind == "plain":
         return [*query.prompt, {"role": "assistant", "content": query.plain}]
@@ -60,8 +64,11 @@ def messages_of(kind: str, query: QueryConstructions, template: str) -> list[dic
     assert kept, f"query {query.index} has no trajectory"
     if kind == "reflective":
         return [*query.prompt, {"role": "assistant", "content": kept.trajectory}]
-    request = construction_messages(query.prompt, wrong=kept.wrong, correct=kept.correct, template=template)
-    return [*request, {"role": "assistant", "content": visible_answer(kept.answer).strip()}]
+    form = list(prompts)[derived_seed(seed, "form", query.index) % len(prompts)]
+    request = construction_messages(query.prompt, wrong=kept.wrong, correct=kept.correct, template=prompts[form])
+    segments = {"prefix": kept.prefix or "", "reflection": kept.reflection or "", "correction": kept.correction or ""}
+    answer = taught_answer(kept.answer, wrong=kept.wrong, form=form, **segments)
+    return None if answer is None else [*request, {"role": "assistant", "content": answer}]
 
 
 def held_out(index: str, recipe: Recipe) -> bool:

@@ -7,12 +7,14 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
-from tapo.config import SpliceOptions
+from tapo.config import FormOptions, SpliceOptions
+from tapo.core.form import Form
+from tapo.core.prompts import check_template
 from tapo.data.options import CorrectOptions
 from tapo.generation.engine import Sampling
 from tapo.generation.options import EngineOptions
 from tapo.generation.scoring import RewardOptions
-from tapo.options import AtLeastOne, Needs, Options
+from tapo.options import AtLeastOne, Needs, Options, text_given
 
 
 class Limits(SpliceOptions, CorrectOptions):
@@ -61,7 +63,13 @@ class Recipe(Options):
         return {"reflective": self.sft - plain, "plain": plain, "construction": self.ift}
 
 
-class BuildOptions(Recipe, Limits, Sampling, EngineOptions, RewardOptions):
+class TaughtForm(FormOptions):
+    """What the chats teach to write, which is what the run will ask for."""
+
+    panel = "Form"
+
+
+class BuildOptions(TaughtForm, Recipe, Limits, Sampling, EngineOptions, RewardOptions):
     """Trajectories from wrong rollouts, then SFT and IFT chats with a datasheet."""
 
     rollouts: Annotated[tuple[Path, ...], typer.Argument()]
@@ -74,5 +82,19 @@ class BuildOptions(Recipe, Limits, Sampling, EngineOptions, RewardOptions):
     """Of construction prompt and answer together."""
     prompt_file: Path | None = None
     """As algorithm.tapo.construction.prompt_file."""
+    own_prompt_file: Path | None = None
+    """As algorithm.tapo.construction.own_prompt_file."""
     answers: str | None = None
     """FILE.py:FUNCTION that answers the construction prompt instead of the model."""
+
+    def prompts(self) -> dict[Form, str]:
+        """The construction prompt of each form that is taught; the first is the one that is asked for.
+
+        Raises:
+            ConfigError: a file cannot be read or lacks a placeholder.
+        """
+        given = {}
+        for form in self.forms:
+            key, file = ("own_prompt", self.own_prompt_file) if form.own else ("prompt", self.prompt_file)
+            given[form] = text_given(None, file, check_template, key=key) or form.prompt
+        return given

@@ -16,9 +16,9 @@ INELIGIBLE = "ineligible"
 
 _TYPES = {
     **dict.fromkeys(("step", "wrong_session", "correct_session", "prefix_length"), pa.int32()),
-    **dict.fromkeys(("answer_tokens", "wrong_tokens", "tokens"), pa.int32()),
+    **dict.fromkeys(("answer_tokens", "prompt_tokens", "placed_tokens", "wrong_tokens", "tokens"), pa.int32()),
     **dict.fromkeys(("wrong_reward", "reward"), pa.float64()),
-    **dict.fromkeys(("is_correct", "has_reflection"), pa.bool_()),
+    **dict.fromkeys(("is_correct", "has_reflection", "own"), pa.bool_()),
     "reached": pa.list_(pa.string()),
 }
 IDS = {"ids", "wrong_ids", "token_lengths"}

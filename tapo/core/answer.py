@@ -1,7 +1,7 @@
 """The actor's tagged answer to the construction prompt."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tapo.core.funnel import ConstructionError
 
@@ -16,6 +16,8 @@ class Construction:
     """Whether a closed block of thinking stood in front."""
     closed: bool = True
     """Whether the reconstruction's closing tag was there."""
+    newline: bool = field(default=False, compare=False)
+    """Whether a newline stood before that, which belongs to the tag."""
 
 
 _OPEN_ANALYSIS = re.compile(r"<analysis>", re.IGNORECASE)
@@ -27,6 +29,8 @@ _JOINT = re.compile(
     (?<![*_`])(?P<mark>[*_`]*)<reconstruction>""",
     re.IGNORECASE | re.VERBOSE,
 )
+OPEN_TAG, CLOSE_TAG = "<reconstruction>", "</reconstruction>"
+_QUOTE = re.compile(r"<quote>(.*?)</quote>", re.IGNORECASE | re.DOTALL)
 _CLOSE = re.compile(r"</reconstruction>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:analysis|reconstruction)>", re.IGNORECASE)
 # What ends an answer in a code fence: without a tag in front of it, it would pass for the solution's own.
@@ -66,7 +70,41 @@ def parse_construction(text: str, *, ended: bool = False) -> Construction:
     reconstruction = body.removeprefix("\n").removesuffix("\n")
     if not reconstruction.strip():
         raise ConstructionError("bad_format", "the reconstruction is blank")
-    return Construction(text[opened.end() : joint.start()].strip(), reconstruction, thought, closed is not None)
+    analysis, newline = text[opened.end() : joint.start()].strip(), body.endswith("\n")
+    return Construction(analysis, reconstruction, thought, closed is not None, newline)
+
+
+def parse_opening(text: str) -> tuple[str, str]:
+    """Read an answer up to the opening tag of its reconstruction, which is still to be filled.
+
+    Returns:
+        The text up to and including that tag, and the passage that the analysis quotes as the error: what stands
+        between `<quote>` and `</quote>`, else the analysis' last line.
+
+    Raises:
+        ConstructionError: "bad_format" if a tag is missing, or more than one passage is quoted.
+    """
+    behind, _ = _behind_thought(text)
+    skipped = len(text) - len(behind)
+    joint = _JOINT.search(behind)
+    opened = _OPEN_ANALYSIS.search(behind, 0, joint.start()) if joint else None
+    if joint is None or opened is None:
+        raise ConstructionError("bad_format", "the tags are missing or out of order")
+    return text[: skipped + joint.end()], quoted(behind[opened.end() : joint.start()])
+
+
+def quoted(analysis: str) -> str:
+    """The passage that an analysis quotes as the error.
+
+    Raises:
+        ConstructionError: "bad_format" if it quotes several.
+    """
+    found = {quote.strip() for quote in _QUOTE.findall(analysis)}
+    if len(found) > 1:
+        raise ConstructionError("bad_format", f"{len(found)} passages are quoted")
+    if found:
+        return found.pop()
+    return (analysis.strip().splitlines() or [""])[-1].strip()
 
 
 def visible_answer(text: str) -> str:

@@ -1,46 +1,20 @@
-"""One construction: ask the actor, parse its answer, splice it, score the result (TAPO, section 3.3).
+"""One construction: ask the actor, parse its answer, splice it, correct and score the result (TAPO, section 3.3).
 
 RL and the cold start both come this way, each with its own engine and its own reward.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tapo.core.answer import parse_construction
-from tapo.core.funnel import TRAINED, ConstructionError
+from tapo.core.answer import Construction, parse_construction
+from tapo.core.asking import Answer
+from tapo.core.attempt import Attempt, Candidate
+from tapo.core.form import PAPER_FORM, Form
+from tapo.core.funnel import ConstructionError
 from tapo.core.prompts import construction_messages
-from tapo.core.reconstruction import Spliced, splice
+from tapo.core.reconstruction import Spliced, splice, splice_opening
 from tapo.core.tokens import turn_end
-
-
-@dataclass(frozen=True)
-class Response:
-    """One scored response to a query; `number` tells it from its siblings."""
-
-    number: int
-    ids: Sequence[int]
-    text: str
-    reward: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A wrong response to a query, given as chat messages, and the correct sibling that guides its correction."""
-
-    prompt: Sequence[Mapping[str, Any]]
-    wrong: Response
-    correct: Response
-
-
-class Answer(NamedTuple):
-    """What the actor answered, and the tokens that it took."""
-
-    text: str
-    tokens: int
-    ended: bool = False
-    """Whether it ended its turn by itself, and may lack the last tag. Not said in a cold start, whose chats teach the
-    form that is asked for."""
 
 
 class Verdict(NamedTuple):
@@ -50,36 +24,13 @@ class Verdict(NamedTuple):
     is_correct: bool
 
 
-Ask = Callable[[list[dict[str, str]]], Awaitable[Answer]]
-"""Puts a construction prompt, as chat messages, to the actor."""
+Ask = Callable[[Attempt, list[dict[str, str]]], Awaitable[Answer]]
+"""Puts a construction prompt, as chat messages, to the actor, and counts its tokens in the attempt."""
+GoOn = Callable[[Attempt], Awaitable[Sequence[int]]]
+"""Lets the policy go on from the spliced opening, as a response to the plain query; its tokens, the end of the turn
+included."""
 ScoreSpliced = Callable[[Spliced], Awaitable[Verdict]]
 """Scores a trajectory as a response to the query."""
-
-
-@dataclass
-class Attempt:
-    """One candidate on its way: filled in as far as it gets."""
-
-    candidate: Candidate
-    answer: str = ""
-    answer_tokens: int = 0
-    thought: bool = False
-    """Whether thinking stood in front of the answer."""
-    closed: bool = True
-    """Whether the answer had its last tag."""
-    spliced: Spliced | None = None
-    reward: float | None = None
-    is_correct: bool | None = None
-    """None where it was not scored."""
-    reached: list[str] = field(default_factory=lambda: ["attempted"])
-    """The stages of `FUNNEL` that it has reached."""
-    outcome: str = "error"
-    """`TRAINED`, or the reason for which it is dropped."""
-
-    def keep(self) -> None:
-        """Nothing has gone wrong: it is trained."""
-        self.outcome = TRAINED
-        self.reached.append(TRAINED)
 
 
 @dataclass(frozen=True)
@@ -91,25 +42,38 @@ class Constructor:
         template: the construction prompt.
         splicing: options of `splice`, `max_length` among them.
         keep_failed: whether a trajectory that is not correct is kept, as a negative.
+        form: what the template asks for.
     """
 
     tokenizer: Any
     template: str
     splicing: Mapping[str, Any]
     keep_failed: bool
+    form: Form = PAPER_FORM
 
-    async def carry(self, attempt: Attempt, ask: Ask, score: ScoreSpliced) -> None:
-        """Ask, parse, splice and score; the attempt says how far it got when this raises.
+    async def open(self, attempt: Attempt, ask: Ask) -> None:
+        """Ask, parse and splice; the attempt says how far it got when this raises.
 
         Raises:
             ConstructionError: the candidate must be dropped.
         """
-        attempt.answer, attempt.answer_tokens, ended = await ask(self._messages(attempt.candidate))
-        construction = parse_construction(attempt.answer, ended=ended)
+        answer = await ask(attempt, self._messages(attempt.candidate))
+        attempt.answer, attempt.own = answer.text, self.form.own and not answer.whole
+        construction = parse_construction(attempt.answer, ended=answer.ended)
         attempt.thought, attempt.closed = construction.thought, construction.closed
         attempt.reached.append("parsed")
-        attempt.spliced = self._splice(attempt.candidate, construction.reconstruction)
+        attempt.spliced = self._splice(attempt, construction)
         attempt.reached.append("spliced")
+
+    async def finish(self, attempt: Attempt, go_on: GoOn, score: ScoreSpliced) -> None:
+        """Let the policy correct, where it does so by itself, and score.
+
+        Raises:
+            ConstructionError: the candidate must be dropped.
+        """
+        assert attempt.spliced is not None
+        if attempt.own:
+            attempt.spliced = attempt.spliced.continued(await go_on(attempt), self.tokenizer)
         attempt.reward, attempt.is_correct = await score(attempt.spliced)
         if attempt.is_correct:
             attempt.reached.append("correct")
@@ -125,24 +89,17 @@ class Constructor:
         except ValueError as error:
             raise ConstructionError("unsupported_query", str(error)) from error
 
-    def _splice(self, candidate: Candidate, reconstruction: str) -> Spliced:
+    def _splice(self, attempt: Attempt, construction: Construction) -> Spliced:
+        wrong, correct = attempt.candidate.wrong, attempt.candidate.correct
+        if attempt.own:
+            opening = construction.reconstruction + "\n" * construction.newline
+            options = {name: value for name, value in self.splicing.items() if name != "keep_prefix"}
+            return splice_opening(wrong.ids, opening, self.tokenizer, wrong_text=wrong.text, **options)
         return splice(
-            candidate.wrong.ids,
-            reconstruction,
+            wrong.ids,
+            construction.reconstruction,
             self.tokenizer,
-            wrong_text=candidate.wrong.text,
-            end_ids=turn_end(candidate.correct.ids, self.tokenizer),
+            wrong_text=wrong.text,
+            end_ids=turn_end(correct.ids, self.tokenizer),
             **self.splicing,
         )
-
-
-def room_for_answer(prompt: int, sibling: int, *, max_tokens: int, max_model_len: int) -> int:
-    """Most tokens that an answer may take behind a prompt of `prompt` tokens, which is never truncated.
-
-    Raises:
-        ConstructionError: "does_not_fit" if there is not even room for an answer as long as the sibling.
-    """
-    room = min(max_tokens, max_model_len - prompt)
-    if room < min(max_tokens, sibling):
-        raise ConstructionError("does_not_fit", f"{room} tokens behind a prompt of {prompt}")
-    return room

@@ -8,6 +8,8 @@ TRAINED = "trained"
 
 REASONS = (
     "bad_format",  # tags missing, repeated, out of order or empty
+    "no_anchor",  # the passage that the answer quotes as the error is not in the attempt
+    "ambiguous_anchor",  # it stands there in several places
     "not_verbatim",  # an edit before the splice point: the text goes on tracking the wrong rollout after it
     "prefix_too_short",  # fewer kept tokens or a smaller kept share than asked for: the answer started over
     "splice_at_end",  # the whole wrong rollout is kept, and nothing follows: no error was found
@@ -20,6 +22,7 @@ REASONS = (
     "empty_response",  # the wrong rollout or its sibling is blank
     "does_not_fit",  # prompt and answer exceed the engine's context
     "timeout",
+    "deadline",  # not done so long after the last rollout
     "error",  # the engine, the reward or our own code raised
     "wrong_answer",  # spliced, but not correct, where failed constructions are not trained
 )

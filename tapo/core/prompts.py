@@ -17,6 +17,12 @@ FULL_RECONSTRUCTION_PROMPT: str = _TEXTS["task"] + _TEXTS["analysis"] + _TEXTS["
 """The ablation "full reconstruction": no prefix is kept, the whole solution is written anew."""
 
 
+def construction_prompt(*, anchored: bool = False, own: bool = False) -> str:
+    """The prompt of a form of construction (`tapo.core.form`); of the paper's, `CONSTRUCTION_PROMPT`."""
+    analysis, write = "quoting_analysis" if anchored else "analysis", "own" if own else "micro_reflective"
+    return _TEXTS["task"] + _TEXTS[analysis] + _TEXTS[write]
+
+
 def check_template(
     template: str, placeholders: Sequence[str] = PLACEHOLDERS, prompt: str = "a construction prompt"
 ) -> str:

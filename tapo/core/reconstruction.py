@@ -1,16 +1,14 @@
 """From the actor's answer to a micro-reflective trajectory: parse, find the splice point, splice token ids."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tapo.core.answer import Construction, parse_construction, visible_answer
-from tapo.core.copies import common_prefix_length, is_edited_copy
 from tapo.core.defaults import MIN_PREFIX_SHARE
 from tapo.core.funnel import REASONS, ConstructionError
 from tapo.core.leak import find_leak
-from tapo.core.reflection import Opening, opening_reflection
+from tapo.core.splice_point import kept_prefix
 from tapo.core.tokens import decode, encode_behind, response_text, token_boundary, turn_end, without_end
 
 __all__ = [
@@ -19,20 +17,18 @@ __all__ = [
     "ConstructionError",
     "Spliced",
     "decode",
+    "first_line",
     "parse_construction",
     "response_text",
     "splice",
+    "splice_opening",
     "split_reflection",
     "turn_end",
     "visible_answer",
 ]
 
-LEAST_STATEMENT = 12
-"""Letters and digits that a kept text has at least, if there is anything in it to reflect on."""
-
-
-BEGINNING = 400
-"""Characters of the kept text in which those are counted."""
+ANSWER_MARK = "\\boxed"
+"""In a reflection that the policy is to go on from, it would hand over what it must find by itself."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,18 @@ class Spliced:
     def text(self) -> str:
         """The trajectory as text, without EOS."""
         return self.prefix + self.reflection + self.correction
+
+    def continued(self, ids: Sequence[int], tokenizer: Any) -> "Spliced":
+        """The trajectory that ends in a correction of the policy's own, given as it was sampled behind these ids.
+
+        Raises:
+            ConstructionError: "tokenizer_roundtrip" if the ids together decode to another beginning.
+        """
+        whole, opening = [*self.ids, *ids], self.prefix + self.reflection
+        text = decode(tokenizer, without_end(whole, tokenizer))
+        if not text.startswith(opening):
+            raise ConstructionError("tokenizer_roundtrip", "the continued ids decode to another beginning")
+        return replace(self, ids=whole, correction=text[len(opening) :])
 
 
 def splice(
@@ -98,30 +106,95 @@ def splice(
         ConstructionError: with the reason why the reconstruction must be dropped.
         ValueError: nothing says how a turn ends: neither rollout, and the tokenizer has no EOS.
     """
+    kept: list[int] = []
+    prefix, new_text, reflects = "", reconstruction, False
     if keep_prefix:
-        kept, prefix, new_text, reflects = _kept_prefix(
-            wrong_ids, reconstruction, tokenizer, wrong_text, min_prefix_share if min_prefix_tokens else 0.0
+        kept, prefix, new_text, reflects = _kept(
+            wrong_ids, reconstruction, tokenizer, wrong_text, min_prefix_tokens, min_prefix_share
         )
-        if len(kept) < min_prefix_tokens:
-            raise ConstructionError("prefix_too_short", f"{len(kept)} tokens kept, at least {min_prefix_tokens} wanted")
-    else:
-        kept, prefix, new_text, reflects = [], "", reconstruction, False
-    if leak := find_leak(new_text):
-        raise ConstructionError("leak", leak)
-    if require_reflection and keep_prefix and not reflects:
-        raise ConstructionError("no_reflection", "no notice of an error behind the kept text")
-
-    own_ids = [*kept, *encode_behind(kept, new_text, tokenizer)]
+    _check_words(new_text, reflects or not (require_reflection and keep_prefix))
+    own_ids = _joined(kept, prefix, new_text, tokenizer)
     ids = own_ids + _end_of_turn(end_ids, wrong_ids, tokenizer)
-    if len(ids) > max_length:
-        raise ConstructionError("too_long", f"{len(ids)} tokens, at most {max_length}")
-    if decode(tokenizer, own_ids) != prefix + new_text:
-        raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
+    _check_length(ids, max_length)
     reflection, correction = split_reflection(new_text) if keep_prefix else ("", new_text)
     end = len(kept)
     if reflects:
         end, _ = token_boundary(own_ids, prefix + new_text, len(prefix + reflection), tokenizer)
     return Spliced(ids, len(kept), reflection, prefix, correction, reflects, end - len(kept))
+
+
+def splice_opening(
+    wrong_ids: Sequence[int],
+    reconstruction: str,
+    tokenizer: Any,
+    *,
+    max_length: int,
+    min_prefix_tokens: int = 1,
+    min_prefix_share: float = MIN_PREFIX_SHARE,
+    require_reflection: bool = False,
+    wrong_text: str | None = None,
+) -> Spliced:
+    """As `splice`, up to the end of the reflection: what the policy is to go on from by itself.
+
+    The reflection is the first line of the new text, its newline with it; whatever the actor wrote behind that is left
+    out. Neither a correction nor an end of the turn follows, and there is room for one token more.
+
+    Raises:
+        ConstructionError: as `splice`; "leak" also where the reflection gives the answer.
+    """
+    kept, prefix, new_text, reflects = _kept(
+        wrong_ids, reconstruction, tokenizer, wrong_text, min_prefix_tokens, min_prefix_share
+    )
+    if reconstruction.endswith("\n") and not new_text.endswith("\n"):
+        new_text += "\n"
+    reflection = first_line(new_text)
+    _check_words(reflection, reflects or not require_reflection)
+    if ANSWER_MARK in reflection:
+        raise ConstructionError("leak", "the reflection gives the answer")
+    ids = _joined(kept, prefix, reflection, tokenizer)
+    _check_length(ids, max_length - 1)
+    return Spliced(ids, len(kept), reflection, prefix, "", reflects, (len(ids) - len(kept)) if reflects else 0)
+
+
+def first_line(new_text: str) -> str:
+    """The first line that says something, its newline with it; a space at its end belongs to what would follow."""
+    begin = len(new_text) - len(new_text.lstrip())
+    end = new_text.find("\n", begin)
+    return (new_text if end < 0 else new_text[: end + 1]).rstrip(" ")
+
+
+def _kept(
+    wrong_ids: Sequence[int],
+    reconstruction: str,
+    tokenizer: Any,
+    wrong_text: str | None,
+    min_prefix_tokens: int,
+    min_prefix_share: float,
+) -> tuple[list[int], str, str, bool]:
+    min_share = min_prefix_share if min_prefix_tokens else 0.0
+    parts = kept_prefix(wrong_ids, reconstruction, tokenizer, wrong_text, min_share)
+    if len(parts[0]) < min_prefix_tokens:
+        raise ConstructionError("prefix_too_short", f"{len(parts[0])} tokens kept, at least {min_prefix_tokens} wanted")
+    return parts
+
+
+def _check_words(new_text: str, reflects: bool) -> None:
+    if leak := find_leak(new_text):
+        raise ConstructionError("leak", leak)
+    if not reflects:
+        raise ConstructionError("no_reflection", "no notice of an error behind the kept text")
+
+
+def _joined(kept: list[int], prefix: str, new_text: str, tokenizer: Any) -> list[int]:
+    ids = [*kept, *encode_behind(kept, new_text, tokenizer)]
+    if decode(tokenizer, ids) != prefix + new_text:
+        raise ConstructionError("tokenizer_roundtrip", "the spliced ids decode to another text")
+    return ids
+
+
+def _check_length(ids: Sequence[int], most: int) -> None:
+    if len(ids) > most:
+        raise ConstructionError("too_long", f"{len(ids)} tokens, at most {most}")
 
 
 def split_reflection(new_text: str) -> tuple[str, str]:
@@ -146,86 +219,3 @@ def _end_of_turn(end_ids: Sequence[int] | None, wrong_ids: Sequence[int], tokeni
             "tokenizer.eos_token_id = None cannot work: no rollout shows how a turn ends; set the tokenizer's eos_token"
         )
     return [tokenizer.eos_token_id]
-
-
-def _kept_prefix(
-    wrong_ids: Sequence[int], reconstruction: str, tokenizer: Any, wrong_text: str | None, min_share: float
-) -> tuple[list[int], str, str, bool]:
-    """The kept ids, the text they decode to, the new text behind it, and whether a reflection opens that."""
-    own_ids = without_end(wrong_ids, tokenizer)
-    wrong = decode(tokenizer, own_ids) if wrong_text is None else wrong_text
-    new, split = _best_reading(reconstruction, wrong)
-    if not any(character.isalnum() for character in new[split:]):
-        reason = "splice_at_end" if not wrong[split:].strip() else "nothing_new"
-        raise ConstructionError(reason, "nothing follows the copied text")
-    reflects = _check_new_text(wrong, new, split, min_share)
-    length, prefix = token_boundary(own_ids, wrong, split, tokenizer)
-    return own_ids[:length], prefix, new[len(prefix) :], reflects
-
-
-def _check_new_text(wrong: str, new: str, split: int, min_share: float) -> bool:
-    """Whether a reflection opens the new text.
-
-    Raises:
-        ConstructionError: the new text is an edited copy, or a solution that starts over.
-    """
-    # A number that is cut short is as much another one as a number that goes on otherwise.
-    begin = _word_begin(wrong if wrong[split : split + 1].isdigit() else new, split)
-    reflection = opening_reflection(new[:begin], new[begin:], wrong[begin:])
-    if reflection is None and is_edited_copy(new[begin:], wrong[begin:]):
-        raise ConstructionError("not_verbatim", f"edited at character {split}, then goes on like the rollout")
-    kept = new[: begin + min(reflection.start, 0)] if reflection else new[:split]
-    if reflection and _can_be_wrong(kept, new[begin : begin + max(reflection.start, 0)], reflection):
-        return True
-    # What exclaims with nothing in front of it to be about takes back an error that the rollout never made.
-    invented = reflection is not None and reflection.exclaims and min_share > 0
-    if invented or len(kept) < min_share * len(wrong):
-        raise ConstructionError("prefix_too_short", f"{len(kept)} of {len(wrong)} characters kept, then it starts over")
-    return reflection is not None
-
-
-_STATED = re.compile(r"[.!?](?=\s|\Z)|[。！？=\n]")
-_CLAUSE = re.compile(r"[:,;](?=\s|\Z)|[，：]")
-
-
-def _can_be_wrong(kept: str, lead: str, reflection: Opening) -> bool:
-    """Whether the kept text states something that the reflection can be about.
-
-    An exclamation needs a sentence, a line or an equation in front of it, or some words; where new words stand between
-    (`lead`), these may be what it is about, and only a statement will do. A sentence that merely denies something needs
-    a clause and some words.
-    """
-    words = sum(character.isalnum() for character in kept[:BEGINNING])
-    stated = bool(_STATED.search(kept))
-    if not reflection.exclaims:
-        return words >= LEAST_STATEMENT and (stated or bool(_CLAUSE.search(kept)))
-    if any(character.isalnum() for character in lead):
-        return stated
-    return words > 0 and (stated or words >= LEAST_STATEMENT)
-
-
-_WORD_END = re.compile(r"[^\W\u2e80-\ud7ff]{1,24}\Z")
-
-
-def _word_begin(text: str, split: int) -> int:
-    """Where the word or number begins that the splice point cuts: texts that differ share a few letters by chance."""
-    match = _WORD_END.search(text[max(split - 25, 0) : split])
-    return split - len(match[0]) if match and split < len(text) and text[split].isalnum() else split
-
-
-_FENCE = re.compile(r"\A\s*```\w*\n(?P<body>.*?)\n?```\s*\Z", re.DOTALL)
-
-
-def _best_reading(reconstruction: str, wrong: str) -> tuple[str, int]:
-    """The reading of the reconstruction that agrees longest with `wrong`, and how far.
-
-    White space in front of a text is lost between tags more often than not, so the rollout's own is a reading too. So
-    is what stands in a code fence that the whole reconstruction was put into.
-    """
-    own_space = wrong[: len(wrong) - len(wrong.lstrip())]
-    readings = [reconstruction, own_space + reconstruction.lstrip()]
-    if fenced := _FENCE.match(reconstruction):
-        readings += [fenced["body"], own_space + fenced["body"].lstrip()]
-    new, split = max(((text, common_prefix_length(text, wrong)) for text in readings), key=lambda pair: pair[1])
-    new = new.removesuffix("\n")
-    return new, min(split, len(new))

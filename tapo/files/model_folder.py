@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+FORM_FILE = "tapo_construction_form.json"
+"""Beside a cold-started model: the options `copy` and `correction` of the form that it was taught."""
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
@@ -36,6 +38,12 @@ def half_written(given: str) -> str | None:
         f"a half-written model lies there: it lacks {', '.join(missing)}. What writes it is still at work, or was "
         "killed; run that to its end"
     )
+
+
+def taught_form(given: str) -> dict[str, str] | None:
+    """What `FORM_FILE` in a folder says; None where there is none."""
+    file = Path(given).expanduser() / FORM_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _missing_shards(index: Path) -> list[str]:

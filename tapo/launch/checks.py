@@ -5,8 +5,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from tapo.config import ConfigError, TapoConfig, read_tapo_config
-from tapo.files.model_folder import half_written
+from tapo.config import ConfigError, FormOptions, TapoConfig, read_tapo_config
+from tapo.files.model_folder import half_written, taught_form
 from tapo.launch.contract import assert_registered, check_contract
 
 TRAINER_MODES = {"tapo_sync": "sync", "tapo_colocate_async": "colocate_async", "tapo_separate_async": "separate_async"}
@@ -46,6 +46,8 @@ def check_run(config: DictConfig) -> TapoConfig:
     constructs = _constructs(get(config, _MANAGER_KEY))
     _require(constructs, config, _MANAGER_KEY, f"TAPO constructs in {AGENT_LOOP_MANAGER} or a subclass")
     _check_model(config)
+    if tapo.enable and tapo.asks_actor and tapo.keep_prefix:
+        _check_form(config, tapo)
     if tapo.enable:
         _check_group(config, tapo)
         for key, reason in _REFUSED.items():
@@ -62,6 +64,18 @@ def _check_model(config: DictConfig) -> None:
     elsewhere = get(config, "actor_rollout_ref.actor.megatron.use_dist_checkpointing")
     if not elsewhere and (told := half_written(str(get(config, key)))):
         raise ConfigError(key, get(config, key), told)
+
+
+def _check_form(config: DictConfig, tapo: TapoConfig) -> None:
+    """A model that was taught one form of construction is not asked for another."""
+    taught = taught_form(str(get(config, "actor_rollout_ref.model.path")))
+    if taught is None:
+        return
+    known, node = FormOptions.from_mapping(taught), "algorithm.tapo.construction"
+    if not set(tapo.construction.forms) <= set(known.forms):
+        name = "copy" if tapo.construction.copy != known.copy else "correction"
+        allowed = f"the model's cold start taught {name} = {taught[name]}; ask for that, or teach the other one"
+        raise ConfigError(f"{node}.{name}", getattr(tapo.construction, name), allowed)
 
 
 def _check_group(config: DictConfig, tapo: TapoConfig) -> None:

@@ -5,10 +5,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from tapo.config import TapoConfig
+from tapo.core.asking import analysis_room
 from tapo.core.prompts import construction_messages
-
-ANALYSIS_TOKENS = 1024
-"""Room for the analysis in front of the reconstruction: a few sentences, in long responses as in short ones."""
 
 REENCODING_TOKENS = 32
 """Texts that are decoded and encoded again may come out a little longer."""
@@ -16,14 +14,18 @@ REENCODING_TOKENS = 32
 
 def construction_max_tokens(tapo: TapoConfig, response_length: int) -> int:
     """Most tokens of an answer: as configured, else one response and an analysis of at most half a response."""
-    return tapo.construction.max_tokens or response_length + min(response_length // 2, ANALYSIS_TOKENS)
+    return tapo.construction.max_tokens or response_length + analysis_room(response_length)
 
 
 def prompt_tokens(tapo: TapoConfig, tokenizer: Any, template_kwargs: dict[str, Any]) -> int:
     """Tokens of the construction prompt's own words, chat template included."""
-    messages = construction_messages([{"role": "user", "content": ""}], wrong="", correct="", template=tapo.template())
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **template_kwargs)
-    return len(tokenizer.encode(text, add_special_tokens=False)) + REENCODING_TOKENS
+    empty = [{"role": "user", "content": ""}]
+    texts = []
+    for form in tapo.construction.forms:
+        messages = construction_messages(empty, wrong="", correct="", template=tapo.template(form))
+        kwargs = {"add_generation_prompt": True, "tokenize": False, **template_kwargs}
+        texts.append(tokenizer.apply_chat_template(messages, **kwargs))
+    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts) + REENCODING_TOKENS
 
 
 def kv_bytes_per_token(text_config: Any, bytes_per_value: int) -> int | None:

@@ -45,9 +45,11 @@ def prepare_run(config: DictConfig) -> TapoConfig:
 def _make_independent_of_this_machine(config: DictConfig, tapo: TapoConfig) -> None:
     """Workers on other nodes see neither this one's files nor its working directory."""
     node = config.algorithm.tapo
-    if tapo.construction.prompt_file is not None:
-        node.construction.prompt = tapo.template()
-        node.construction.prompt_file = None
+    for form in tapo.construction.forms:
+        name = "own_prompt" if form.own else "prompt"
+        if getattr(tapo.construction, f"{name}_file") is not None:
+            node.construction[name] = tapo.template(form)
+            node.construction[f"{name}_file"] = None
     if tapo.dump_dir is not None:
         node.dump_dir = str(Path(tapo.dump_dir).expanduser().absolute())
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,16 @@ from verl.experimental.agent_loop import AgentLoopOutput
 
 from tapo.chat import prompt_ids
 from tapo.config import SpliceOptions, TapoConfig
-from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict, room_for_answer
+from tapo.core.asking import EngineAsk, TokenBudget
+from tapo.core.attempt import Attempt, Candidate, Response
+from tapo.core.construct import Constructor, Verdict
+from tapo.core.decoding import Decoding, Request
+from tapo.core.form import Form
 from tapo.core.funnel import ConstructionError
-from tapo.core.groups import ref_group
-from tapo.core.reconstruction import Spliced, decode, response_text
+from tapo.core.phrases import Detector, load_detector
+from tapo.core.reconstruction import Spliced, response_text
 from tapo.core.selection import select_candidates
+from tapo.rollout.constructed_row import Construction, constructed_output
 from tapo.rollout.group import Group, Rollout
 
 logger = logging.getLogger(__name__)
@@ -28,33 +33,8 @@ ScoreOutput = Callable[[AgentLoopOutput, Mapping[str, Any]], Awaitable[None]]
 """Sets the output's reward and the reward's extra info, as the run scores its rollouts."""
 
 
-@dataclass(frozen=True)
-class TokenBudget:
-    """What the run allows, in tokens."""
-
-    response_length: int
-    max_model_len: int
-    answer: int
-
-
-@dataclass
-class Construction:
-    """One candidate of a group: its attempt, and the row that comes of it."""
-
-    group: Group
-    session_id: int
-    """Of the row, behind those of the group's rollouts."""
-    wrong: Rollout
-    correct: Rollout
-    attempt: Attempt
-    output: AgentLoopOutput | None = None
-    answer_fields: Mapping[str, Any] = field(default_factory=dict)
-    """What the engine says beside the answer's tokens."""
-
-    @property
-    def key(self) -> str:
-        """Of the row, as verl makes keys."""
-        return f"{ref_group(self.group.uid)}_{self.session_id}_0"
+PIECE_TOKENS = 256
+"""Of a request, where the engine cannot stop at a text by itself, or a deadline may come in between."""
 
 
 Publish = Callable[[Construction], Awaitable[None]]
@@ -71,14 +51,40 @@ class GroupConstructor:
     score: ScoreOutput
     budget: TokenBudget
     chat_template_kwargs: Mapping[str, Any]
+    stops_at_text: bool = True
+    """Whether the engine takes stop strings."""
+    too_late: Callable[[], bool] = lambda: False
+    """Whether the deadline of constructions has come."""
     _warned_of_thinking: bool = False
 
-    @cached_property
-    def _constructor(self) -> Constructor:
+    def _constructor(self, form: Form) -> Constructor:
         lengths = {"max_length": self.budget.response_length, "keep_prefix": self.config.keep_prefix}
         splicing = lengths | self.config.construction.part(SpliceOptions)
         keep_failed = self.config.contrast != "none"
-        return Constructor(self.tokenizer, self.config.template(), splicing, keep_failed=keep_failed)
+        return Constructor(self.tokenizer, self.config.template(form), splicing, keep_failed=keep_failed, form=form)
+
+    @cached_property
+    def _constructors(self) -> dict[Form, Constructor]:
+        return {form: self._constructor(form) for form in self.config.construction.forms}
+
+    @cached_property
+    def _piece(self) -> int | None:
+        construction = self.config.construction
+        whole = self.stops_at_text and construction.deadline is None
+        return construction.slice_tokens or (None if whole else PIECE_TOKENS)
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return load_detector()
+
+    def form_of(self, group: Group) -> Form:
+        """What a group's constructions are asked for: of two forms `own`, where a rollout that reflects is right."""
+        *others, last = self.config.construction.forms
+        return last if not others or any(map(self._reflects_rightly, group.rollouts)) else others[0]
+
+    def _reflects_rightly(self, rollout: Rollout) -> bool:
+        right = rollout.correctness > self.config.reward_threshold
+        return right and self._detector.reflects(response_text(rollout.output.response_ids, self.tokenizer)[1])
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""
@@ -105,18 +111,40 @@ class GroupConstructor:
 
     async def construct(
         self, group: Group, wrong: Rollout, correct: Rollout, session_id: int, publish: Publish
-    ) -> Construction:
-        """Carry one candidate through, its row's publication included; whatever goes wrong, it is dropped, the outcome
-        says why, and training goes on."""
-        candidate = Candidate(list(wrong.fields["raw_prompt"]), self._response(wrong), self._response(correct))
-        construction = Construction(group, session_id, wrong, correct, Attempt(candidate))
-        attempt = construction.attempt
-        carry = self._take_sibling if self.config.reconstruction == "extra_correct" else self._carry
+    ) -> list[Construction]:
+        """Carry one candidate through, its rows' publication included; whatever goes wrong, it is dropped, the outcome
+        says why, and training goes on.
 
+        Returns:
+            One construction, or as many as corrections were sampled behind one reflection.
+        """
+        candidate = Candidate(list(wrong.fields["raw_prompt"]), self._response(wrong), self._response(correct))
+        first = Construction(group, session_id, wrong, correct, Attempt(candidate), self.form_of(group))
+        ends_at = asyncio.get_running_loop().time() + self.config.construction.timeout_s
+        opened = await self._guard(first, self._open(first), ends_at)
+        if first.attempt.thought:
+            self._warn_of_thinking()
+        if not opened:
+            return [first]
+        further = range(1, self.config.construction.samples if first.attempt.own else 1)
+        constructions = [first, *map(first.again, further)]
+        await asyncio.gather(*(self._finish(construction, ends_at, publish) for construction in constructions))
+        return constructions
+
+    async def _finish(self, construction: Construction, ends_at: float, publish: Publish) -> None:
+        """Correct where the policy does, score, publish."""
+        if self.config.asks_actor and not await self._guard(construction, self._score(construction), ends_at):
+            return
+        # Behind the time-out: a row that is half published would be worse than a late one.
+        if await self._guard(construction, publish(construction)):
+            construction.attempt.keep()
+
+    async def _guard(self, construction: Construction, work: Awaitable[None], ends_at: float | None = None) -> bool:
+        """Whether a part of the work was done; else the outcome says why not."""
+        attempt = construction.attempt
+        left = None if ends_at is None else max(ends_at - asyncio.get_running_loop().time(), 0)
         try:
-            await asyncio.wait_for(carry(construction), self.config.construction.timeout_s)
-            # Behind the time-out: a row that is half published would be worse than a late one.
-            await publish(construction)
+            await asyncio.wait_for(work, left)
         except asyncio.TimeoutError:
             attempt.outcome = "timeout"
         except ConstructionError as error:
@@ -128,28 +156,54 @@ class GroupConstructor:
             logger.exception("construction %s failed", construction.key)
             attempt.outcome = "error"
         else:
-            attempt.keep()
-        if attempt.thought:
-            self._warn_of_thinking()
-        return construction
+            return True
+        return False
 
-    async def _carry(self, construction: Construction) -> None:
-        """Ask, parse, splice and score."""
+    async def _open(self, construction: Construction) -> None:
+        """Ask, parse and splice."""
+        if not self.config.asks_actor:
+            return self._take_sibling(construction)
+        decoding = Decoding(self.tokenizer, construction.group.judge.ends, self._piece, self._check_deadline)
+        temperature = {"temperature": self.config.construction.temperature}
+
+        def prompt(messages: list[dict[str, str]]) -> list[int]:
+            return prompt_ids(messages, self.tokenizer, self.chat_template_kwargs)
+
+        async def sample(request: Request) -> Sequence[int]:
+            return await self._sample(construction, request, temperature)
+
+        ask = EngineAsk(construction.form, decoding, self.budget, prompt, sample)
+        await self._constructors[construction.form].open(construction.attempt, ask)
+
+    async def _score(self, construction: Construction) -> None:
+        """Let the policy correct, where it does so by itself, and score."""
         group, wrong = construction.group, construction.wrong
 
-        async def ask(messages: list[dict[str, str]]) -> Answer:
-            return await self._ask(construction, messages)
+        async def go_on(attempt: Attempt) -> Sequence[int]:
+            assert attempt.spliced is not None
+            begun = [*wrong.output.prompt_ids, *attempt.spliced.ids]
+            most = self.budget.response_length - len(attempt.spliced.ids)
+            decoding = Decoding(self.tokenizer, group.judge.ends, self._piece, self._check_deadline)
+
+            async def sample(request: Request) -> Sequence[int]:
+                return await self._sample(construction, request, {})
+
+            return (await decoding.run(sample, begun, most, None, attempt.usage)).ids
 
         async def score(spliced: Spliced) -> Verdict:
-            construction.output = constructed_output(wrong.output, spliced.ids, construction.answer_fields)
+            construction.output = constructed_output(wrong.output, spliced.ids, construction.versions)
             await self.score(construction.output, wrong.fields)
             reward = construction.output.reward_score
             assert reward is not None
             return Verdict(reward, group.judge.is_correct(construction.output))
 
-        await self._constructor.carry(construction.attempt, ask, score)
+        await self._constructors[construction.form].finish(construction.attempt, go_on, score)
 
-    async def _take_sibling(self, construction: Construction) -> None:
+    def _check_deadline(self) -> None:
+        if self.too_late():
+            raise ConstructionError("deadline")
+
+    def _take_sibling(self, construction: Construction) -> None:
         """The control `extra_correct`: the correct sibling as it is, with the reward and the log-probs it has."""
         attempt, source = construction.attempt, construction.correct.output
         sibling = attempt.candidate.correct
@@ -166,23 +220,24 @@ class GroupConstructor:
         text = response_text(output.response_ids, self.tokenizer)[1]
         return Response(rollout.session_id, list(output.response_ids), text, float(output.reward_score))
 
-    async def _ask(self, construction: Construction, messages: list[dict[str, str]]) -> Answer:
-        ids = prompt_ids(messages, self.tokenizer, self.chat_template_kwargs)
-        sibling, most = len(construction.attempt.candidate.correct.ids), self.budget.answer
-        room = room_for_answer(len(ids), sibling, max_tokens=most, max_model_len=self.budget.max_model_len)
+    async def _sample(
+        self, construction: Construction, request: Request, sampling_params: Mapping[str, Any]
+    ) -> Sequence[int]:
+        """Ask the run's engine, with the rollouts' sampling but for what is given."""
+        stop = {"stop": [request.until], "include_stop_str_in_output": True}
         answer = await self.generate(
             request_id=construction.key,
-            prompt_ids=ids,
+            prompt_ids=request.prompt_ids,
             sampling_params={
                 **construction.group.sampling_params,
-                "temperature": self.config.construction.temperature,
+                **sampling_params,
+                **(stop if request.until and self.stops_at_text else {}),
                 "logprobs": False,
-                "max_tokens": room,
+                "max_tokens": request.most,
             },
         )
-        construction.answer_fields = answer.extra_fields or {}
-        ended = construction.group.judge.ends(answer.token_ids)
-        return Answer(decode(self.tokenizer, answer.token_ids), len(answer.token_ids), ended)
+        construction.note(answer.extra_fields)
+        return list(answer.token_ids)
 
     def _warn_of_thinking(self) -> None:
         if not self._warned_of_thinking:
@@ -192,25 +247,3 @@ class GroupConstructor:
                 "thinking takes from construction.max_tokens; where the chat template can turn it off, do so, say with "
                 "+data.apply_chat_template_kwargs.enable_thinking=false"
             )
-
-
-def constructed_output(source: AgentLoopOutput, ids: list[int], answer_fields: Mapping[str, Any]) -> AgentLoopOutput:
-    """The spliced trajectory as a response to the plain query, with exactly the fields of the rollout it grew from.
-
-    No behaviour policy sampled it from the query, so its rollout log-probs, where the run keeps them, are zeros that
-    nothing reads.
-    """
-    extra_fields = {key: value for key, value in source.extra_fields.items() if key != "reward_extra_info"}
-    for key in ("global_steps", "min_global_steps", "max_global_steps"):
-        if key in extra_fields and answer_fields.get(key) is not None:
-            extra_fields[key] = answer_fields[key]
-    return source.model_copy(
-        update={
-            "response_ids": ids,
-            "response_mask": [1] * len(ids),
-            "response_logprobs": None if source.response_logprobs is None else [0.0] * len(ids),
-            "reward_score": None,
-            "metrics": source.metrics.model_copy(),
-            "extra_fields": extra_fields,
-        }
-    )

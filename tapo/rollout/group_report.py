@@ -26,6 +26,10 @@ class GroupReport:
     usable: int = 1
     """Groups with a session that it does."""
     generated_tokens: int = 0
+    prompt_tokens: int = 0
+    """Of the requests behind them."""
+    placed_tokens: int = 0
+    """Of wrong rollouts, put into answers in place of being decoded."""
     construct_s: float = 0.0
     prefix_fraction_sum: float = 0.0
     """Over spliced constructions: kept tokens over the wrong rollout's."""
@@ -34,6 +38,11 @@ class GroupReport:
     does not count."""
     unclosed: int = 0
     """Parsed answers without their last tag."""
+    anchors: Counter[str] = field(default_factory=Counter)
+    """Quoted passages by how they were found."""
+    own: int = 0
+    """Scored constructions that the policy corrected by itself."""
+    own_correct: int = 0
     funnel: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
@@ -51,6 +60,13 @@ class GroupReport:
         self.unclosed += not closed
         self.funnel.update(record.reached)
         self.generated_tokens += record.answer_tokens
+        self.prompt_tokens += record.prompt_tokens
+        self.placed_tokens += record.placed_tokens
+        if record.anchor is not None:
+            self.anchors[record.anchor] += 1
+        if record.own and record.is_correct is not None:
+            self.own += 1
+            self.own_correct += record.is_correct
         if record.outcome != TRAINED:
             self.rejected[record.outcome] += 1
         if record.prefix_length is not None:

@@ -12,13 +12,14 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 from tapo import transfer
 from tapo.config import read_tapo_config
+from tapo.core.asking import TokenBudget
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.core.phrases import load_detector
 from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import response_text, turn_end_ids
 from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
-from tapo.rollout.construction import Construction, GroupConstructor, TokenBudget
+from tapo.rollout.construction import Construction, GroupConstructor
 from tapo.rollout.group import Group, Judge
 from tapo.rollout.group_report import GroupReport
 
@@ -57,7 +58,15 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
                 answer=construction_max_tokens(self._tapo, rollout.response_length),
             ),
             chat_template_kwargs=config.data.get("apply_chat_template_kwargs", {}),
+            # Others serve without a tokenizer, and cannot.
+            stops_at_text=rollout.name == "vllm",
+            too_late=self._too_late,
         )
+        self._samples = self._tapo.construction.samples
+        self._rolling_out = 0
+        """Sessions of training that have not settled."""
+        self._quiet_since = 0.0
+        """When the last of them did."""
 
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         if trajectory["validate"] or not self._tapo.enable:
@@ -72,11 +81,24 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
 
     async def _run_agent_loop(self, sampling_params: dict, trajectory: dict, **kwargs: Any) -> None:
         group = self._groups.get(kwargs["uid"])
+        self._rolling_out += group is not None
         try:
             await super()._run_agent_loop(sampling_params, trajectory=trajectory, **kwargs)
         finally:
-            if group is not None and group.settle():
-                await self._construct(group, step=int(kwargs["global_steps"]))
+            if group is not None:
+                self._settle()
+                if group.settle():
+                    await self._construct(group, step=int(kwargs["global_steps"]))
+
+    def _settle(self) -> None:
+        self._rolling_out -= 1
+        if not self._rolling_out:
+            self._quiet_since = time.monotonic()
+
+    def _too_late(self) -> bool:
+        """Whether constructions have gone on behind the last rollout for as long as they may."""
+        deadline = self._tapo.construction.deadline
+        return deadline is not None and not self._rolling_out and time.monotonic() - self._quiet_since > deadline
 
     async def _agent_loop_postprocess(
         self, output: AgentLoopOutput | list[AgentLoopOutput], validate: bool, **kwargs: Any
@@ -107,9 +129,14 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         self._warn_once(group.left_alone)
         pairs = [] if self._filtered(group) else self._constructor.candidates(group, step)
         report.eligible = int(bool(pairs))
-        constructions = await asyncio.gather(
-            *(self._constructor.construct(group, *pair, group.size + j, self._publish) for j, pair in enumerate(pairs))
+        first_ids = range(group.size, group.size + len(pairs) * self._samples, self._samples)
+        several = await asyncio.gather(
+            *(
+                self._constructor.construct(group, *pair, session_id, self._publish)
+                for pair, session_id in zip(pairs, first_ids, strict=True)
+            )
         )
+        constructions = [construction for of_pair in several for construction in of_pair]
         records = [self._record(construction, step) for construction in constructions]
         for construction, record in zip(constructions, records, strict=True):
             report.count(record, closed=construction.attempt.closed)

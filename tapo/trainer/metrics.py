@@ -24,12 +24,20 @@ def step_metrics(report: GroupReport, rows: Collection[RefRow], *, rollout_token
         "tapo/groups/eligible": report.eligible,
         "tapo/groups/unsupported": report.unsupported,
         "tapo/tokens/construct_generated": report.generated_tokens,
+        "tapo/tokens/construct_prompt": report.prompt_tokens,
+        "tapo/tokens/construct_placed": report.placed_tokens,
         "tapo/timing_s/construct": report.construct_s / max(report.eligible, 1),
     }
     metrics |= {f"tapo/construct/{stage}": report.funnel[stage] for stage in FUNNEL}
     metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS}
     metrics["tapo/construct/without_reflection"] = report.without_reflection
     metrics["tapo/construct/unclosed"] = report.unclosed
+    metrics |= {f"tapo/construct/anchor/{found}": number for found, number in report.anchors.items()}
+    if report.own:
+        # What the reflections are worth to the policy that is trained.
+        metrics["tapo/construct/own_success"] = report.own_correct / report.own
+    if report.funnel["trained"]:
+        metrics["tapo/tokens/construct_generated_per_row"] = report.generated_tokens / report.funnel["trained"]
     if report.funnel["spliced"]:
         metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
     trained = sum(len(row.weights_T) for row in rows)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.options import Limits
-from tapo.core.construct import Answer
+from tapo.core.asking import Answer
 from tapo.core.prompts import CONSTRUCTION_PROMPT
 from tapo.data.rollout_store import QueryRollouts
 from tapo.generation.scoring import Scorer
@@ -27,12 +27,13 @@ class Script:
     def __init__(self, *answers, repeats=True):
         self.answers, self.repeats, self.requests = list(answers), repeats, []
 
-    async def answer(self, messages, candidate, seed):
-        self.requests.append(SimpleNamespace(messages=messages, candidate=candidate, seed=seed))
+    async def ask(self, attempt, messages, seed):
+        self.requests.append(SimpleNamespace(messages=messages, candidate=attempt.candidate, seed=seed))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return Answer(answer, len(answer))
+        attempt.usage.decoded += len(answer)
+        return Answer(answer)
 
 
 def construct(tokenizer, actor, row, **limits):

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tapo.core.construct import Attempt, Candidate, Response
+from tapo.core.attempt import Attempt, Candidate, Response
+from tapo.core.decoding import Usage
 from tapo.core.reconstruction import Spliced
 from tapo.records import ConstructionRecord, RecordReader, RecordWriter, TrainedRecord
 from tests.stand_ins.dumps import construction, trained, write_dump
@@ -83,7 +84,7 @@ def test_an_older_dump_tells_by_the_outcome_how_far_an_attempt_got(fields, stage
 
 def test_a_record_of_an_attempt_says_what_is_known_of_it():
     wrong, correct = Response(3, [1, 2, 9], "the sum", 0.0), Response(1, [4], "is", 1.0)
-    attempt = Attempt(Candidate([{"role": "user", "content": "Q"}], wrong, correct), answer="a", answer_tokens=7)
+    attempt = Attempt(Candidate([{"role": "user", "content": "Q"}], wrong, correct), answer="a", usage=Usage(9, 7, 2))
     attempt.outcome = "leak"
     record = ConstructionRecord.of(attempt, step=2, uid="u", key="u_ref_8_0")
     assert (record.query, record.wrong, record.wrong_session, record.wrong_tokens) == ("Q", "the sum", 3, 3)

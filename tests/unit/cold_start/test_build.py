@@ -15,7 +15,9 @@ from tapo.cold_start.datasheet import Tally, datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
-from tapo.core.construct import Answer, Candidate, Response
+from tapo.core.asking import Answer, TokenBudget
+from tapo.core.attempt import Attempt, Candidate, Response
+from tapo.core.form import PAPER_FORM
 from tapo.core.funnel import ConstructionError
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
@@ -43,7 +45,7 @@ def test_the_first_good_attempt_wins_and_the_ones_before_it_are_counted(tokenize
     kept = query.kept
     assert (kept.trajectory, kept.answer) == (RECONSTRUCTION, ANSWER)
     assert kept.prefix == "Step 1: 28*3=84\nStep 2: 84-39=55\n" and kept.reflection == "Wait, 84-39 is not 55.\n"
-    assert messages_of("construction", query, CONSTRUCTION_PROMPT) == [
+    assert messages_of("construction", query, {PAPER_FORM: CONSTRUCTION_PROMPT}, 1) == [
         *construction_messages(QUERY, wrong=WRONG, correct=RIGHT),
         {"role": "assistant", "content": ANSWER},
     ]
@@ -71,7 +73,7 @@ def test_an_answer_that_starts_over_is_kept_only_where_that_is_allowed(tokenizer
 def test_thinking_in_front_of_an_answer_is_not_learned(tokenizer):
     query = construct(tokenizer, Script(f"<think><analysis>?</think>\n\n{ANSWER}"), rollouts(tokenizer))
     assert (query.outcome, query.kept.trajectory) == (KEPT, RECONSTRUCTION)
-    assert messages_of("construction", query, CONSTRUCTION_PROMPT)[-1]["content"] == ANSWER
+    assert messages_of("construction", query, {PAPER_FORM: CONSTRUCTION_PROMPT}, 1)[-1]["content"] == ANSWER
 
 
 def test_attempts_are_bounded_and_a_query_without_a_good_one_keeps_its_plain_response(tokenizer):
@@ -123,12 +125,13 @@ def test_the_models_own_answer_comes_through_the_chat_template(tokenizer):
 
     def ask(room):
         sampling = Sampling(max_tokens=20)
-        actor = EngineActor(engine, tokenizer, sampling, max_model_len=prompt + room, template_kwargs={})
-        return asyncio.run(actor.answer(messages, candidate, 7))
+        budget = TokenBudget(response_length=15, max_model_len=prompt + room, answer=20)
+        actor, attempt = EngineActor(engine, tokenizer, sampling, budget, {}), Attempt(candidate)
+        return asyncio.run(actor.ask(attempt, messages, 7)), attempt.usage.decoded
 
     tokens = len(tokenizer.encode(ANSWER, add_special_tokens=False))
     for room, budget in ((1000, 20), (8, 8), (5, 5)):
-        assert ask(room) == Answer(ANSWER, tokens, ended=False)
+        assert ask(room) == (Answer(ANSWER, ended=False), tokens)
         assert engine.asked == ("user: rewrite\nassistant: ", budget, 1, 7)
     with pytest.raises(ConstructionError, match="does_not_fit"):
         ask(4)
@@ -184,7 +187,7 @@ def test_the_mixture_depends_on_the_seed_and_not_on_the_order_of_the_records():
 
 def test_the_chat_of_each_kind_ends_with_what_is_learned():
     [row] = records(kept=1, plain_only=0)
-    chats = {kind: messages_of(kind, row, "{query}/{wrong}/{correct}") for kind in KINDS}
+    chats = {kind: messages_of(kind, row, {PAPER_FORM: "{query}/{wrong}/{correct}"}, 1) for kind in KINDS}
     assert [chats[kind][-1]["content"] for kind in KINDS] == ["prc", "plain 0", "answer 0"]
     assert chats["construction"][0] == {"role": "user", "content": f"{QUERY[0]['content']}/w/c"}
     assert chats["plain"][:-1] == chats["reflective"][:-1] == QUERY
@@ -213,7 +216,7 @@ def test_splits_share_no_query_and_the_datasheet_counts_what_was_written(tmp_pat
     store.append(records())
     recipe = Recipe(sft=60, ift=20, plain_share=0.5, val_share=0.3, seed=2)
     tally = Tally()
-    choice, counts = write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT, seen=tally.add)
+    choice, counts = write_chats(store, recipe, tmp_path, {PAPER_FORM: CONSTRUCTION_PROMPT}, seen=tally.add)
     tables = {split: pq.read_table(tmp_path / f"{split}.parquet").to_pylist() for split in ("train", "val")}
     indices = {split: {row["index"] for row in rows} for split, rows in tables.items()}
     assert indices["val"] and not indices["train"] & indices["val"]

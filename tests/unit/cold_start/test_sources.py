@@ -13,6 +13,7 @@ from tapo.cold_start.chats import TEMPLATE_KEY, end_token, write_chats
 from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.options import Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
+from tapo.core.form import PAPER_FORM
 from tapo.core.prompts import CONSTRUCTION_PROMPT, construction_messages
 from tapo.data.rollout_store import RolloutStore
 from tapo.generation.scoring import RewardOptions, Scorer
@@ -40,7 +41,7 @@ def test_chats_carry_the_users_own_prompts_and_what_their_template_was_given(tok
     store = ConstructionStore.open_for_append(tmp_path / "constructions", {})
     store.append([construct(tokenizer, Script(ANSWER), row)])
     recipe, sampled = Recipe(sft=2, ift=1, val_share=0), {TEMPLATE_KEY: {"enable_thinking": False}}
-    write_chats(store, recipe, tmp_path, CONSTRUCTION_PROMPT, sampled)
+    write_chats(store, recipe, tmp_path, {PAPER_FORM: CONSTRUCTION_PROMPT}, sampled)
     table = pq.read_table(tmp_path / "train.parquet")
     assert table.schema.metadata[TEMPLATE_KEY] == b'{"enable_thinking": false}'
     chats = {chat["kind"]: chat["messages"] for chat in table.to_pylist()}

@@ -1,102 +1,23 @@
 """A group's constructions, with a scripted engine in place of the actor."""
 
-import asyncio
 import copy
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-from tapo.config import TapoConfig
-from tapo.records import ConstructionRecord
-from tapo.rollout.construction import GroupConstructor, TokenBudget
-from tapo.rollout.group import Group, Judge
+from tapo.rollout.group import Group
 from tapo.rollout.group_report import GroupReport
+from tests.stand_ins.groups import (
+    BY_ACC,
+    JUDGE,
+    Engine,
+    constructor,
+    outcomes,
+    rollout,
+    run,
+    settled_group,
+)
 from tests.stand_ins.texts import ANSWER, QUERY, RECONSTRUCTION, RIGHT, SILENT, WRONG
-
-JUDGE = Judge(reward_threshold=0.5, correct_key=None, response_length=400, end_ids=frozenset({0}))
-BY_ACC = replace(JUDGE, correct_key="acc")
-
-
-def rollout(tokenizer, text, reward, acc=0):
-    ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-    return AgentLoopOutput(
-        prompt_ids=[5, 6, 7],
-        response_ids=ids,
-        response_mask=[1] * len(ids),
-        response_logprobs=[-0.5] * len(ids),
-        reward_score=reward,
-        num_turns=2,
-        metrics=AgentLoopMetrics(),
-        extra_fields={
-            "min_global_steps": 3,
-            "max_global_steps": 3,
-            "turn_scores": [],
-            "reward_extra_info": {"acc": acc},
-        },
-    )
-
-
-def settled_group(tokenizer, n_wrong=4, n_right=2, wrong=WRONG, query=QUERY, judge=JUDGE):
-    group = Group("uid", n_wrong + n_right, {"top_p": 0.9, "temperature": 0.3, "logprobs": True}, judge)
-    outputs = [rollout(tokenizer, wrong, 0.0)] * n_wrong + [rollout(tokenizer, RIGHT, 1.0)] * n_right
-    for session, output in enumerate(outputs):
-        group.add(session, output.model_copy(), {"raw_prompt": query, "uid": "uid"})
-    return group
-
-
-class Engine:
-    """Answers as scripted and remembers what it was asked."""
-
-    def __init__(self, tokenizer, answer=ANSWER):
-        self.tokenizer, self.answer, self.requests = tokenizer, answer, []
-
-    async def generate(self, **request):
-        self.requests.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        if self.answer is None:
-            await asyncio.sleep(3600)
-        ids = self.tokenizer.encode(self.answer, add_special_tokens=False)
-        return SimpleNamespace(token_ids=ids, extra_fields={"global_steps": 4, "min_global_steps": 4})
-
-
-def constructor(tokenizer, engine, reward=1.0, acc=True, max_model_len=4096, **options):
-    async def score(output, fields):
-        output.reward_score = reward
-        output.extra_fields["reward_extra_info"] = {"acc": acc}
-
-    return GroupConstructor(
-        TapoConfig.from_mapping({"construction": {"timeout_s": 0.5}, **options}),
-        tokenizer,
-        generate=engine.generate,
-        score=score,
-        budget=TokenBudget(response_length=400, max_model_len=max_model_len, answer=300),
-        chat_template_kwargs={},
-    )
-
-
-async def publish(construction):
-    assert construction.output.reward_score is not None
-
-
-def run(builder, group, publish=publish):
-    """(constructions, report) of all the group's candidates."""
-
-    async def construct():
-        pairs = builder.candidates(group, step=7)
-        return await asyncio.gather(*(builder.construct(group, *pair, j, publish) for j, pair in enumerate(pairs)))
-
-    constructions, report = asyncio.run(construct()), GroupReport()
-    for construction in constructions:
-        origin = {"step": 7, "uid": "uid", "key": construction.key, "keep_prefix": builder.config.keep_prefix}
-        report.count(ConstructionRecord.of(construction.attempt, **origin), closed=construction.attempt.closed)
-    return constructions, report
-
-
-def outcomes(constructions):
-    return [construction.attempt.outcome for construction in constructions]
 
 
 def test_a_good_answer_becomes_a_row_with_the_fields_of_its_source(tokenizer):
@@ -154,7 +75,7 @@ def test_a_trajectory_ends_as_its_correct_sibling_did(tokenizer):
 def test_a_correction_without_a_reflection_is_counted_and_dropped_only_where_one_is_required(tokenizer):
     built, report = run(constructor(tokenizer, Engine(tokenizer, SILENT)), settled_group(tokenizer))
     assert outcomes(built) == ["trained"] * 4 and report.without_reflection == 4
-    required = {"require_reflection": True, "timeout_s": 0.5}
+    required = {"require_reflection": True, "timeout_s": 60.0}
     _, report = run(constructor(tokenizer, Engine(tokenizer, SILENT), construction=required), settled_group(tokenizer))
     assert report.rejected == {"no_reflection": 4} and report.without_reflection == 0
     _, report = run(constructor(tokenizer, Engine(tokenizer)), settled_group(tokenizer))
@@ -193,7 +114,9 @@ def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_tempe
     engine = Engine(tokenizer)
     run(constructor(tokenizer, engine), settled_group(tokenizer))
     request = engine.requests[0]
-    assert request["sampling_params"] == {"top_p": 0.9, "temperature": 1.0, "logprobs": False, "max_tokens": 300}
+    stop = {"stop": ["</reconstruction>"], "include_stop_str_in_output": True}
+    sampling = {"top_p": 0.9, "temperature": 1.0, "logprobs": False, "max_tokens": 300}
+    assert request["sampling_params"] == sampling | stop
     prompt = tokenizer.decode(request["prompt_ids"])
     assert "28*3-39?" in prompt and WRONG in prompt and RIGHT in prompt and prompt.endswith("assistant: ")
 
@@ -210,7 +133,8 @@ def test_the_request_is_token_ids_with_an_explicit_limit_at_the_configured_tempe
     ],
 )
 def test_whatever_goes_wrong_is_dropped_and_counted_under_its_reason(tokenizer, answer, outcome):
-    built, report = run(constructor(tokenizer, Engine(tokenizer, answer)), settled_group(tokenizer))
+    options = {"construction": {"timeout_s": 0.5}} if outcome == "timeout" else {}
+    built, report = run(constructor(tokenizer, Engine(tokenizer, answer), **options), settled_group(tokenizer))
     assert outcomes(built) == [outcome] * 4
     assert report.rejected == {outcome: 4}
     assert report.funnel["correct"] == 0 and report.funnel["attempted"] == 4

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tapo.core.construct import Attempt, Candidate, Response
+from tapo.core.attempt import Attempt, Candidate, Response
 from tapo.core.phrases import load_detector
 from tapo.core.reconstruction import Spliced
-from tapo.rollout.construction import Construction
+from tapo.rollout.constructed_row import Construction
 from tapo.rollout.group_report import GroupReport
 from tapo.rollout.worker import TapoAgentLoopWorker
 
