@@ -91,7 +91,7 @@ def correction(query_text: str, draw: random.Random, first: int, steps: int, *, 
 def samples(seed: int) -> Iterator[str]:
     """Texts to train a tokenizer on."""
     draw = random.Random(seed)
-    for number in range(200):
+    for number in range(80):
         text = query(number, seed)
         yield text
         yield rollout(text, draw, 20, correct=number % 2 == 0)
