@@ -41,6 +41,8 @@ ABLATIONS = {
     "strict_thresholds": {"n_pos": 0.375, "n_neg": 0.5},
     "loose_thresholds": {"n_pos": 0.125, "n_neg": 0.25},
     "m_max_1": {"m_max": 1},
+    "own_correction": {"construction": {"correction": "own"}},
+    "anchored": {"construction": {"copy": "anchored"}},
     "coupled": {"advantage": "coupled"},
     "extra_correct": {"reconstruction": "extra_correct"},
 }
@@ -73,6 +75,7 @@ def test_the_paper_is_the_published_setting_whatever_the_defaults_are():
     assert written.ref == {"normalization": "own", "prefix_weight": 1.0}
     assert (written.lambda_ref, written.lambda_schedule.shape, written.m_max) == (1.0, "constant", 4)
     assert (written.advantage, written.reconstruction) == ("decoupled", "micro_reflective")
+    assert written.construction == {"copy": "verbatim", "correction": "guided", "samples": 1}
 
 
 RECIPES = [

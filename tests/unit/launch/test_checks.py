@@ -1,5 +1,6 @@
 """What is refused of a run, and what starts as it is."""
 
+import json
 import random
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY, AdvantageEstimator
 
 from tapo import run
 from tapo.config import ConfigError
+from tapo.files.model_folder import FORM_FILE
 from tapo.launch.checks import TRAINER_MODES, CheckBeforeRay, check_run
 from tests.stand_ins.trainer import composed
 from tests.stand_ins.weights import NO_TENSORS
@@ -71,6 +73,40 @@ def test_a_half_written_model_is_named_unless_weights_lie_elsewhere(tmp_path):
     (tmp_path / "model.safetensors").unlink()
     elsewhere = "actor_rollout_ref.actor.megatron.use_dist_checkpointing=true"
     check_run(composed("+tapo=default", path, elsewhere, config="ppo_megatron_trainer"))
+
+
+@pytest.mark.parametrize(
+    ("taught", "asked", "refused"),
+    [
+        ({"copy": "anchored", "correction": "own"}, ["copy=anchored", "correction=own"], None),
+        ({"copy": "anchored", "correction": "mixed"}, ["copy=anchored"], None),
+        (
+            {"copy": "verbatim", "correction": "guided"},
+            ["copy=anchored"],
+            r"copy = 'anchored' .* taught copy = verbatim",
+        ),
+        (
+            {"copy": "anchored", "correction": "own"},
+            ["copy=anchored"],
+            "correction = 'guided' .* taught correction = own",
+        ),
+        (
+            {"copy": "verbatim", "correction": "own"},
+            ["correction=mixed"],
+            "correction = 'mixed' .* taught correction = own",
+        ),
+    ],
+)
+def test_a_model_is_asked_for_the_form_of_construction_that_its_cold_start_taught(tmp_path, taught, asked, refused):
+    (tmp_path / FORM_FILE).write_text(json.dumps(taught))
+    options = [f"algorithm.tapo.construction.{option}" for option in asked]
+    config = composed("+tapo=default", f"actor_rollout_ref.model.path={tmp_path}", *options)
+    if refused is None:
+        assert check_run(config).enable
+    else:
+        with pytest.raises(ConfigError, match=refused):
+            check_run(config)
+    assert check_run(composed("+tapo=extra_correct", f"actor_rollout_ref.model.path={tmp_path}")).enable
 
 
 ESTIMATORS = sorted({estimator.value for estimator in AdvantageEstimator} - {"gae"})

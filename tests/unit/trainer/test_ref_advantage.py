@@ -58,3 +58,25 @@ def test_what_a_group_is_contrasted_with_enters_its_mean_and_std():
     members = torch.tensor([1.0, 0.0, 0.0, 0.0])
     expected = (members - 0.25) / (members.std() + 1e-6)
     assert [row.advantage for row in rows] == pytest.approx(expected[:2].tolist())
+
+
+@pytest.mark.parametrize(("contrast", "credit"), [("source", 0.5 * 8**0.5), ("failed", 0.0)])
+def test_a_reflection_earns_what_the_policys_success_behind_it_exceeds_its_sources(contrast, credit):
+    """Four corrections of the policy's own behind one reflection, one of them right: beside their sources' rewards the
+    advantages sum to (1 - 4/8) / sqrt(1/8), alone to nothing."""
+    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    data = TensorDict(
+        {
+            "token_level_rewards": torch.stack([torch.zeros(4), torch.zeros(4), rewards], dim=1),
+            "response_mask": torch.ones(4, 3),
+            "old_log_probs": torch.full((4, 3), -9.0),
+            "entropy": torch.zeros(4, 3),
+        },
+        batch_size=[4],
+    )
+    tags = [{"source_key": "u_0_0", "prefix_length": 1, "reflection_length": 1}] * 4
+    sources = {"u_ref": [0.0] * 4} if contrast == "source" else None
+    rows = ref_rows(data, ["u_ref"] * 4, tags, sources, TapoConfig.from_mapping({"contrast": contrast}), {})
+    earned = sum(row.advantage * row.weights_T[1] for row in rows)
+    assert float(earned) == pytest.approx(credit, abs=1e-4)
+    assert [float(row.weights_T[2]) for row in rows] == pytest.approx([0.01] * 4)
