@@ -19,6 +19,8 @@ from benchmarks.at_scale.run import Step, run_setting
 from benchmarks.at_scale.settings import UnknownSetting, compose_run, names
 
 FULL = Scale()
+FILE_WIDTH = 160
+"""Characters of a line in a file."""
 
 
 def main(
@@ -41,6 +43,8 @@ def main(
     )  # fmt: skip
     chosen = [name for name in settings.split(",") if name] or names()
     console, found = Console(), {}
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     for name in dict.fromkeys([BASELINE, *chosen]):
         try:
             compose_run(name, scale, "task", steps=steps, deadline_s=deadline)

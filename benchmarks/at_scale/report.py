@@ -12,31 +12,32 @@ BASELINE = "grpo"
 SHARE, PEAK_MIB = 0.02, 4096
 """The aims: most of a step that TAPO's own Python may take, and the most memory of a process."""
 
-COLUMNS = (
-    "",
-    "step, simulated s",
-    "own Python, CPU s",
-    "of the step",
-    "TransferQueue, rewards, CPU s",
-    "peak MiB: worker",
-    "trainer",
-    "decoded M",
-    "of constructions",
-    "prefilled M (cached)",
+QUANTITIES = (
+    "simulated seconds of a step",
+    "TAPO's own Python, CPU seconds",
+    "  of the simulated step",
+    "TransferQueue and rewards, CPU s",
+    "largest worker, MiB",
+    "trainer, MiB",
+    "decoded, million tokens",
+    "  of constructions",
+    "prefilled, million tokens",
+    "  found in the cache beside",
     "constructions trained / attempted",
-    "decoded per trained one",
-    "tail, simulated s",
-    "given up",
+    "  decoded tokens a trained one",
+    "simulated seconds behind rollouts",
+    "given up by deadline or time-out",
 )
 
 
 def table(steps: Mapping[str, Sequence[Step]], scale: Scale) -> Table:
-    """A row a setting, of its last step; what is own or TAPO's is a difference from GRPO's."""
+    """A column a setting, of its last step; what Python takes is a difference from GRPO's, but in GRPO's column."""
     title = f"{scale.queries} queries x {scale.n}, up to {scale.response_length} tokens, {scale.devices} devices"
-    result = Table(*COLUMNS, title=title, caption=caption())
+    result = Table("", *(name.replace("+", "\n+ ") for name in steps), title=title, caption=caption())
     grpo = steps[BASELINE][-1]
-    for name, of in steps.items():
-        result.add_row(name, *cells(of[-1], grpo, is_baseline=name == BASELINE))
+    columns = [cells(of[-1], None if name == BASELINE else grpo) for name, of in steps.items()]
+    for quantity, *row in zip(QUANTITIES, *columns, strict=True):
+        result.add_row(quantity, *row)
     return result
 
 
@@ -45,25 +46,24 @@ def caption() -> str:
     return f"aims: own Python below {SHARE:.0%} of the step, no process above {PEAK_MIB / 1024:.0f} GiB"
 
 
-def cells(step: Step, grpo: Step, *, is_baseline: bool) -> list[str]:
-    """A setting's row behind its name."""
+def cells(step: Step, grpo: Step | None) -> list[str]:
+    """A setting's column; without a GRPO step to compare with, GRPO's own."""
     engine, decoded = step.engine, step.engine["decoded"]
     constructed = decoded.get("constructions", 0)
-    own, beside = step.own_s - grpo.own_s, step.beside_s - grpo.beside_s
-    mark = "" if is_baseline else "+"
-    costs = [step.own_s, step.own_s / step.simulated_s, step.beside_s] if is_baseline else []
-    own, share, beside = costs or [own, own / step.simulated_s, beside]
+    own, beside = step.own_s - (grpo.own_s if grpo else 0), step.beside_s - (grpo.beside_s if grpo else 0)
+    sign = "+" if grpo else ""
     return [
         f"{step.simulated_s:,.0f}",
-        f"{mark}{own:.1f}",
-        f"{mark}{share:.1%}",
-        f"{mark}{beside:.1f}",
+        f"{own:{sign}.1f}",
+        f"{own / step.simulated_s:{sign}.1%}",
+        f"{beside:{sign}.1f}",
         f"{step.peak_mib['workers']:,.0f}",
         f"{step.peak_mib['trainer']:,.0f}",
         f"{sum(decoded.values()) / 1e6:.2f}",
         f"{constructed / 1e6:.2f}",
-        f"{engine['prefilled'] / 1e6:.2f} ({engine['cached'] / 1e6:.2f})",
-        *(["-"] * 4 if is_baseline else _constructions(step, constructed)),
+        f"{engine['prefilled'] / 1e6:.2f}",
+        f"{engine['cached'] / 1e6:.2f}",
+        *(_constructions(step, constructed) if grpo else ["-"] * 4),
     ]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks.at_scale.options import Scale
 
-MIB = 1024
+TRIES = 6
+"""Of starting Ray."""
 
 
 @dataclass
@@ -98,7 +99,7 @@ def _is_number(value: Any) -> bool:
 def run_setting(name: str, scale: Scale, steps: int, deadline_s: float) -> list[dict[str, Any]]:
     """The steps of a setting, as `Step` in plain containers; this process should do nothing else."""
     os.environ |= {"VERL_PLATFORM": "cpu", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
     with tempfile.TemporaryDirectory(prefix="at_scale_") as folder:
         return [asdict(step) for step in _run(name, scale, folder, steps, deadline_s)]
 
@@ -121,13 +122,31 @@ def _run(name: str, scale: Scale, folder: str, steps: int, deadline_s: float) ->
     OmegaConf.resolve(config)
     runtime = OmegaConf.to_container(OmegaConf.create(get_ppo_ray_runtime_env(config)))
     runtime["env_vars"] = {**runtime.get("env_vars", {}), "TRANSFER_QUEUE_ENABLE": "1"}
-    ray.init(num_cpus=64, num_gpus=16, include_dashboard=False, _temp_dir=f"{folder}/ray", runtime_env=runtime)
+    start_ray(f"{folder}/ray", runtime)
     try:
         tq.init(config.transfer_queue)
         return _train(config, scale)
     finally:
         tq.close()
         ray.shutdown()
+
+
+def start_ray(folder: str, runtime: dict[str, Any]) -> None:
+    """Start a Ray of one's own, as many times as it takes."""
+    import ray
+
+    for number in range(TRIES):
+        try:
+            # The CPUs are declared, not counted, as in `+tapo=cpu`.
+            ray.init(
+                num_cpus=64, num_gpus=16, include_dashboard=False, _temp_dir=f"{folder}{number}", runtime_env=runtime
+            )
+            return
+        except Exception:
+            # Ray says no more than that it failed: on a busy machine its raylet waits too short for its own agent.
+            ray.shutdown()
+            if number == TRIES - 1:
+                raise
 
 
 def _train(config: Any, scale: Scale) -> list[Step]:
