@@ -83,17 +83,17 @@ def test_a_half_written_model_is_named_unless_weights_lie_elsewhere(tmp_path):
         (
             {"copy": "verbatim", "correction": "guided"},
             ["copy=anchored"],
-            r"copy = 'anchored' .* taught copy = verbatim",
+            "taught copy = verbatim",
         ),
         (
             {"copy": "anchored", "correction": "own"},
             ["copy=anchored"],
-            "correction = 'guided' .* taught correction = own",
+            "taught correction = own",
         ),
         (
             {"copy": "verbatim", "correction": "own"},
             ["correction=mixed"],
-            "correction = 'mixed' .* taught correction = own",
+            "taught correction = own",
         ),
     ],
 )
