@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tapo.chat import prompt_ids
 from tapo.core.construct import Answer, Candidate, room_for_answer
 from tapo.core.reconstruction import decode
-from tapo.files.fingerprint import fingerprint_of_file
+from tapo.functions import fingerprint_of_function, function_given
 from tapo.generation.engine import Engine, Sampling
 
 
@@ -59,22 +58,14 @@ class FunctionActor:
         spec: `FILE.py:NAME`.
 
     Raises:
-        ValueError: no such file or function.
+        ConfigError: no such file or function.
     """
 
     repeats: ClassVar[bool] = False
 
     def __init__(self, spec: str):
-        from verl.utils.import_utils import load_extern_object
-
-        path, _, name = spec.rpartition(":")
-        if not Path(path).is_file():
-            raise ValueError(f"answers = {spec!r} cannot work: needs FILE.py:NAME of a file that exists")
-        try:
-            self._function = load_extern_object(path, name)
-        except AttributeError as error:
-            raise ValueError(f"answers = {spec!r} cannot work: {error}") from error
-        self.fingerprint = f"{Path(path).name}:{name} {fingerprint_of_file(path)}"
+        self._function = function_given(spec, key="answers")
+        self.fingerprint = fingerprint_of_function(spec)
 
     async def answer(self, messages: list[dict[str, str]], candidate: Candidate, seed: int) -> Answer:
         """See `Actor`."""

@@ -15,10 +15,12 @@ from tapo.cold_start.construct import ConstructionTask
 from tapo.cold_start.datasheet import Tally, datasheet, write_datasheet
 from tapo.cold_start.options import BuildOptions, Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
+from tapo.core.check import FunctionCheck
 from tapo.core.prompts import CONSTRUCTION_PROMPT, check_template
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
+from tapo.functions import fingerprint_of_function, function_given
 from tapo.generation.engine import Sampling
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
@@ -40,11 +42,12 @@ def run_build(options: BuildOptions, console: Console) -> None:
     check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
     template = text_given(None, options.prompt_file, check_template, key="prompt") or CONSTRUCTION_PROMPT
     teacher = FunctionActor(options.answers) if options.answers else None
+    check = FunctionCheck(function_given(options.check, key="check")) if options.check else None
     fingerprint = construction_fingerprint(options, sources, template, teacher)
     store = ConstructionStore.open_for_append(options.out / "constructions", fingerprint)
     if len(store.done()) < total:
         with Progress("constructions", total, console) as progress:
-            asyncio.run(_construct(options, sources, store, scorer, template, teacher, progress))
+            asyncio.run(_construct(options, sources, store, scorer, template, teacher, check, progress))
     output, recipe = options.out / "train.parquet", options.only(Recipe)
     facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe)}
     if is_complete(output, facts, console):
@@ -74,7 +77,10 @@ def construction_fingerprint(
     options: BuildOptions, sources: Sequence[RolloutStore], template: str, teacher: FunctionActor | None
 ) -> dict[str, Any]:
     """What decides about constructions. Rollouts may still be added to the sources: finished queries stay."""
-    answers = {"answers": teacher.fingerprint} if teacher else {"sampling": options.part(Sampling)}
+    answers: dict[str, Any] = {"answers": teacher.fingerprint} if teacher else {"sampling": options.part(Sampling)}
+    if options.check is not None:
+        # Only then: a store that was made without one is gone on with.
+        answers["check"] = {"function": fingerprint_of_function(options.check), "action": options.check_action}
     return {
         "rollouts": [source.fingerprint for source in sources],
         "model": fingerprint_of_model(options.model),
@@ -95,6 +101,7 @@ async def _construct(
     scorer: Scorer,
     template: str,
     teacher: FunctionActor | None,
+    check: FunctionCheck | None,
     progress: Progress,
 ) -> None:
     tokenizer = load_tokenizer(options.model)
@@ -104,7 +111,8 @@ async def _construct(
             engine = options.start(tokenizer, options.max_model_len)
             stack.push_async_callback(engine.close)
             actor = EngineActor(engine, tokenizer, options, options.max_model_len, options.template)
-        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed)
+        drops = options.check_action == "drop"
+        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed, check, drops)
         left = queries_left(sources, store.done(), progress)
         limits = {"at_once": options.at_once, "part_size": options.part_size}
         await fill_store(store, left, task, seen=lambda query: progress.advance(), **limits)

@@ -9,7 +9,7 @@ from tapo.cold_start.answering import Actor
 from tapo.cold_start.options import Limits
 from tapo.cold_start.store import QueryConstructions, outcome_of
 from tapo.config import SpliceOptions
-from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict
+from tapo.core.construct import Answer, Attempt, Candidate, CheckSpliced, Constructor, Response, Verdict
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.reconstruction import Spliced
 from tapo.core.selection import select_candidates
@@ -29,6 +29,8 @@ class ConstructionTask:
     template: str
     limits: Limits
     seed: int
+    check: CheckSpliced | None = None
+    drop_objected: bool = False
 
     async def __call__(self, rollouts: QueryRollouts) -> QueryConstructions:
         """Try wrong rollouts in turns until one attempt is good."""
@@ -98,4 +100,11 @@ class ConstructionTask:
     @property
     def _constructor(self) -> Constructor:
         splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
-        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False)
+        return Constructor(
+            self.tokenizer,
+            self.template,
+            splicing,
+            keep_failed=False,
+            check=self.check,
+            drop_objected=self.drop_objected,
+        )

@@ -7,7 +7,7 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
-from tapo.config import SpliceOptions
+from tapo.config import CheckOptions, SpliceOptions
 from tapo.data.options import CorrectOptions
 from tapo.generation.engine import Sampling
 from tapo.generation.options import EngineOptions
@@ -61,7 +61,7 @@ class Recipe(Options):
         return {"reflective": self.sft - plain, "plain": plain, "construction": self.ift}
 
 
-class BuildOptions(Recipe, Limits, Sampling, EngineOptions, RewardOptions):
+class BuildOptions(Recipe, Limits, CheckOptions, Sampling, EngineOptions, RewardOptions):
     """Trajectories from wrong rollouts, then SFT and IFT chats with a datasheet."""
 
     rollouts: Annotated[tuple[Path, ...], typer.Argument()]

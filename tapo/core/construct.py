@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tapo.core.answer import parse_construction
 from tapo.core.funnel import TRAINED, ConstructionError
+from tapo.core.objections import objects
 from tapo.core.prompts import construction_messages
 from tapo.core.reconstruction import Spliced, splice
 from tapo.core.tokens import turn_end
@@ -54,6 +55,8 @@ Ask = Callable[[list[dict[str, str]]], Awaitable[Answer]]
 """Puts a construction prompt, as chat messages, to the actor."""
 ScoreSpliced = Callable[[Spliced], Awaitable[Verdict]]
 """Scores a trajectory as a response to the query."""
+CheckSpliced = Callable[["Attempt"], Awaitable[str]]
+"""Says of a scored attempt what is to be objected to its text: a label, or "" for nothing (`tapo.core.check`)."""
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Attempt:
     reward: float | None = None
     is_correct: bool | None = None
     """None where it was not scored."""
+    check: str | None = None
+    """What the check said of its text; None where it was not asked."""
     reached: list[str] = field(default_factory=lambda: ["attempted"])
     """The stages of `FUNNEL` that it has reached."""
     outcome: str = "error"
@@ -91,15 +96,19 @@ class Constructor:
         template: the construction prompt.
         splicing: options of `splice`, `max_length` among them.
         keep_failed: whether a trajectory that is not correct is kept, as a negative.
+        check: asked of every scored trajectory, where there is one.
+        drop_objected: whether a trajectory that the check objects to is dropped.
     """
 
     tokenizer: Any
     template: str
     splicing: Mapping[str, Any]
     keep_failed: bool
+    check: CheckSpliced | None = None
+    drop_objected: bool = False
 
     async def carry(self, attempt: Attempt, ask: Ask, score: ScoreSpliced) -> None:
-        """Ask, parse, splice and score; the attempt says how far it got when this raises.
+        """Ask, parse, splice, score and judge; the attempt says how far it got when this raises.
 
         Raises:
             ConstructionError: the candidate must be dropped.
@@ -111,10 +120,22 @@ class Constructor:
         attempt.spliced = self._splice(attempt.candidate, construction.reconstruction)
         attempt.reached.append("spliced")
         attempt.reward, attempt.is_correct = await score(attempt.spliced)
+        await self.judge(attempt)
+
+    async def judge(self, attempt: Attempt) -> None:
+        """Ask the check, where there is one, of a scored attempt, and drop what is not to be trained.
+
+        Raises:
+            ConstructionError: it is not correct, or the check objects to it.
+        """
+        if self.check is not None:
+            attempt.check = await self.check(attempt)
         if attempt.is_correct:
             attempt.reached.append("correct")
         elif not self.keep_failed:
             raise ConstructionError("wrong_answer")
+        if self.drop_objected and objects(attempt.check):
+            raise ConstructionError("check", attempt.check or "")
 
     def _messages(self, candidate: Candidate) -> list[dict[str, str]]:
         wrong, correct = candidate.wrong.text, candidate.correct.text

@@ -22,6 +22,7 @@ REASONS = (
     "timeout",
     "error",  # the engine, the reward or our own code raised
     "wrong_answer",  # spliced, but not correct, where failed constructions are not trained
+    "check",  # the run's check objects to the text, where `check_action` drops such
 )
 """Reasons of rejection, each a metric `tapo/construct/rejected/<reason>`."""
 

@@ -13,7 +13,16 @@ from verl.experimental.agent_loop import AgentLoopOutput
 
 from tapo.chat import prompt_ids
 from tapo.config import SpliceOptions, TapoConfig
-from tapo.core.construct import Answer, Attempt, Candidate, Constructor, Response, Verdict, room_for_answer
+from tapo.core.construct import (
+    Answer,
+    Attempt,
+    Candidate,
+    CheckSpliced,
+    Constructor,
+    Response,
+    Verdict,
+    room_for_answer,
+)
 from tapo.core.funnel import ConstructionError
 from tapo.core.groups import ref_group
 from tapo.core.reconstruction import Spliced, decode, response_text
@@ -71,14 +80,21 @@ class GroupConstructor:
     score: ScoreOutput
     budget: TokenBudget
     chat_template_kwargs: Mapping[str, Any]
+    check: CheckSpliced | None = None
     _warned_of_thinking: bool = False
 
     @cached_property
     def _constructor(self) -> Constructor:
         lengths = {"max_length": self.budget.response_length, "keep_prefix": self.config.keep_prefix}
         splicing = lengths | self.config.construction.part(SpliceOptions)
-        keep_failed = self.config.contrast != "none"
-        return Constructor(self.tokenizer, self.config.template(), splicing, keep_failed=keep_failed)
+        return Constructor(
+            self.tokenizer,
+            self.config.template(),
+            splicing,
+            keep_failed=self.config.contrast != "none",
+            check=self.check,
+            drop_objected=self.config.construction.check_action == "drop",
+        )
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""
@@ -154,8 +170,9 @@ class GroupConstructor:
         attempt, source = construction.attempt, construction.correct.output
         sibling = attempt.candidate.correct
         attempt.spliced = Spliced(list(sibling.ids), 0, "", correction=sibling.text)
-        attempt.reached += ["parsed", "spliced", "correct"]
+        attempt.reached += ["parsed", "spliced"]
         attempt.reward, attempt.is_correct = sibling.reward, True
+        await self._constructor.judge(attempt)
         # Containers of its own: verl adds to them while it puts the row.
         own = {"extra_fields": dict(source.extra_fields), "metrics": source.metrics.model_copy()}
         construction.output = source.model_copy(update=own)
