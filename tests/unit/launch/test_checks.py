@@ -49,6 +49,14 @@ from tests.stand_ins.weights import NO_TENSORS
             r"actor\.strategy = 'megatron' .*grad_norms_every .* fsdp and fsdp2",
         ),
         (
+            ["algorithm.tapo.construction.check=nowhere.py:check"],
+            r"algorithm\.tapo\.construction\.check = 'nowhere\.py:check' cannot work: needs FILE\.py:NAME of",
+        ),
+        (
+            ["algorithm.tapo.construction.check_action=keep"],
+            r"algorithm\.tapo\.construction\.check_action = 'keep' cannot work: allowed are count, drop",
+        ),
+        (
             ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=no.such.Manager"],
             r"agent_loop_manager_class = 'no\.such\.Manager' cannot work: needs a class that can be imported",
         ),
