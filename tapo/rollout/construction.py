@@ -19,7 +19,6 @@ from tapo.core.construct import CheckSpliced, Constructor, Verdict
 from tapo.core.decoding import Decoding, Request
 from tapo.core.form import Form
 from tapo.core.funnel import ConstructionError
-from tapo.core.phrases import Detector, load_detector
 from tapo.core.reconstruction import Spliced, response_text
 from tapo.core.selection import select_candidates
 from tapo.rollout.constructed_row import Construction, constructed_output
@@ -82,18 +81,10 @@ class GroupConstructor:
         whole = self.stops_at_text and construction.deadline is None
         return construction.slice_tokens or (None if whole else PIECE_TOKENS)
 
-    @cached_property
-    def _detector(self) -> Detector:
-        return load_detector()
-
     def form_of(self, group: Group) -> Form:
         """What a group's constructions are asked for: of two forms `own`, where a rollout that reflects is right."""
         *others, last = self.config.construction.forms
-        return last if not others or any(map(self._reflects_rightly, group.rollouts)) else others[0]
-
-    def _reflects_rightly(self, rollout: Rollout) -> bool:
-        right = rollout.correctness > self.config.reward_threshold
-        return right and self._detector.reflects(response_text(rollout.output.response_ids, self.tokenizer)[1])
+        return last if not others or group.reflects_rightly else others[0]
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""

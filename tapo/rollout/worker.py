@@ -160,7 +160,9 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         for rollout in group.rollouts:
             text = response_text(rollout.output.response_ids, self.tokenizer)[1]
             info = rollout.output.extra_fields.get("reward_extra_info") or {}
-            report.look_at(reflects=self._detector.reflects(text), reward_info=info)
+            reflects = self._detector.reflects(text)
+            group.reflects_rightly |= reflects and rollout.correctness > self._judge.reward_threshold
+            report.look_at(reflects=reflects, reward_info=info)
 
     def _filtered(self, group: Group) -> bool:
         """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.
