@@ -95,6 +95,8 @@ for algorithm in $ALGORITHM; do
     overrides=("+tapo=[default,cpu]" "algorithm.tapo.dump_dir=$OUT/dump"
       "algorithm.tapo.construction.copy=$COPY" "algorithm.tapo.construction.correction=$CORRECTION"
       "algorithm.tapo.construction.prompt_file=$PROMPT" "algorithm.tapo.construction.own_prompt_file=$OWN_PROMPT")
+    # Where the task has a rule for it, constructions are judged beyond their answer.
+    if [[ -f "$TASK/check.py" ]]; then overrides+=("algorithm.tapo.construction.check=$COMMON/check.py:check"); fi
   fi
   VERL_FILE_LOGGER_PATH="$OUT/metrics.jsonl" \
     python -m tapo.training_progress "$OUT" "$STEPS" "$algorithm" -- \

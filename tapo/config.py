@@ -15,6 +15,7 @@ from tapo.core.selection import PAPER_N_NEG, PAPER_N_POS, least_of
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options, Share, text_given
 
 __all__ = [
+    "CheckOptions",
     "ConfigError",
     "ConstructionConfig",
     "FormOptions",
@@ -105,6 +106,19 @@ class SpliceOptions(Options):
     drop about one good construction in fifteen, all of them in a language it does not know (docs/construction.md)."""
 
 
+class CheckOptions(Options):
+    """What is asked of a construction's text beyond its answer."""
+
+    panel = "Trajectories"
+
+    check: str | None = None
+    """FILE.py:FUNCTION, your own code, that judges the text of each spliced construction: called with query, prefix,
+    reflection, correction and is_correct by name, it returns a label of what is wrong, or "" (docs/construction.md). A
+    run loads it in every agent-loop worker: each node needs the file at the same place."""
+    check_action: Literal["count", "drop"] = "count"
+    """`count` records what the check says; `drop` drops constructions that it objects to, under the reason `check`."""
+
+
 class FormOptions(Options):
     """What a construction is asked for, and a cold start teaches. The paper's is verbatim and guided."""
 
@@ -125,7 +139,7 @@ class FormOptions(Options):
         return tuple(Form(self.copy, kind) for kind in kinds)
 
 
-class ConstructionConfig(FormOptions, SpliceOptions):
+class ConstructionConfig(FormOptions, CheckOptions, SpliceOptions):
     """How the actor is asked for a construction. The paper does not say these."""
 
     samples: AtLeastOne = 1

@@ -58,6 +58,8 @@ class ConstructionRecord(Record):
     """As the run saw it; None where it was not scored, and in dumps that do not say."""
     has_reflection: bool | None = None
     """None where nothing was spliced, and in a full reconstruction."""
+    check: str | None = None
+    """What the run's check said of the text: a label, or "" for nothing to object; None where it was not asked."""
     answer_tokens: int = 0
     """Decoded for it, over all requests."""
     prompt_tokens: int = 0
@@ -100,6 +102,7 @@ class ConstructionRecord(Record):
             reached=attempt.reached,
             is_correct=attempt.is_correct,
             has_reflection=spliced.has_reflection if spliced and keep_prefix else None,
+            check=attempt.check,
             answer_tokens=attempt.usage.decoded,
             prompt_tokens=attempt.usage.prompt,
             placed_tokens=attempt.usage.placed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from examples.common.task import Drill, Pretraining, Task
 
+from .check import faithful
 from .drills import check_row, compare_row, copy_row, mend_row, solve_row
 from .phrases import PHRASES
 from .problem import construction, generate_problem, needless_reflection, parse_query
@@ -24,6 +25,7 @@ TASK = Task(
         "copy": Drill(0.05, copy_row),
     },
     needless_reflection=needless_reflection,
+    faithful=faithful,
     model={
         "hidden_size": 128,
         "intermediate_size": 384,

@@ -1,4 +1,4 @@
-"""The examples' reward: TAPO's, and beside it whether a response reflects needlessly.
+"""The examples' reward: TAPO's, and beside it whether a response reflects needlessly, and whether its text is faithful.
 
 In a launch config::
 
@@ -32,7 +32,8 @@ def compute_score(
         task: folder of the task.
 
     Returns:
-        What `tapo.rewards.compute_score` returns, and `needless_reflection` (1 or 0).
+        What `tapo.rewards.compute_score` returns, `needless_reflection` (1 or 0) and, where the task has a rule for it,
+        `faithful` (1 or 0).
 
     Raises:
         ValueError: as there; also where `extra_info` holds no query of the task.
@@ -40,4 +41,6 @@ def compute_score(
     if "query" not in extra_info:
         raise ValueError(f"extra_info of data_source {data_source!r} has no query: make the data with make_data.py")
     score = compute_math_score(data_source, solution_str, ground_truth, extra_info, **options)
-    return {**score, "needless_reflection": int(_task(task).needless_reflection(extra_info["query"], solution_str))}
+    told, query = _task(task), extra_info["query"]
+    score = {**score, "needless_reflection": int(told.needless_reflection(query, solution_str))}
+    return score if told.faithful is None else {**score, "faithful": int(not told.faithful(query, solution_str))}

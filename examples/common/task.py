@@ -75,6 +75,8 @@ class Task:
             nothing else; empty where it need not be kept from that.
         needless_reflection: (query, response) -> whether the response reflects where nothing in front of it is wrong;
             False for a response that cannot be read.
+        faithful: (query, response) -> what is wrong with the response's text whatever its answer, as a label of a-z,
+            0-9 and _, or "" where nothing is; None where the task has no rule for it.
         model: sizes of the base model, arguments of `Qwen3Config`.
         pretraining: its training.
     """
@@ -90,6 +92,7 @@ class Task:
     model: Mapping[str, Any]
     pretraining: Pretraining
     replay: Mapping[str, float] = field(default_factory=dict)
+    faithful: Callable[[str, str], str] | None = None
 
 
 def load_module(folder: str | Path, name: str) -> Any:

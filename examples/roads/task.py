@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from examples.common.task import Drill, Pretraining, Task
 
+from .check import faithful
 from .drills import attempt_row, copy_row, guided_row, list_row, mend_row, retry_row, sort_row, walk_row
 from .phrases import PHRASES
 from .problem import construction, generate_problem, needless_reflection, parse_query
@@ -30,6 +31,7 @@ TASK = Task(
     # reflect at once; and who cannot walk several roads any more does not come far with a second try.
     replay={"attempt": 0.5, "list": 0.1, "walk": 0.15, "sort": 0.15, "guided": 0.1},
     needless_reflection=needless_reflection,
+    faithful=faithful,
     model={
         "hidden_size": 128,
         "intermediate_size": 256,

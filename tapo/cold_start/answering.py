@@ -4,7 +4,6 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tapo.chat import prompt_ids
@@ -13,7 +12,7 @@ from tapo.core.attempt import Attempt
 from tapo.core.decoding import Decoding, Request, Sample
 from tapo.core.form import PAPER_FORM, Form
 from tapo.core.tokens import turn_end_ids
-from tapo.files.fingerprint import fingerprint_of_file
+from tapo.functions import fingerprint_of_function, function_given
 from tapo.generation.engine import Engine, Sampling, derived_seed
 
 PIECE_TOKENS = 128
@@ -96,22 +95,14 @@ class FunctionActor:
         spec: `FILE.py:NAME`.
 
     Raises:
-        ValueError: no such file or function.
+        ConfigError: no such file or function.
     """
 
     repeats: ClassVar[bool] = False
 
     def __init__(self, spec: str):
-        from verl.utils.import_utils import load_extern_object
-
-        path, _, name = spec.rpartition(":")
-        if not Path(path).is_file():
-            raise ValueError(f"answers = {spec!r} cannot work: needs FILE.py:NAME of a file that exists")
-        try:
-            self._function = load_extern_object(path, name)
-        except AttributeError as error:
-            raise ValueError(f"answers = {spec!r} cannot work: {error}") from error
-        self.fingerprint = f"{Path(path).name}:{name} {fingerprint_of_file(path)}"
+        self._function = function_given(spec, key="answers")
+        self.fingerprint = fingerprint_of_function(spec)
 
     async def ask(self, attempt: Attempt, messages: list[dict[str, str]], seed: int) -> Answer:
         """See `Actor`; its answer is whole, whatever is taught."""

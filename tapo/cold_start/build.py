@@ -17,10 +17,12 @@ from tapo.cold_start.options import BuildOptions, Limits, Recipe
 from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.config import FormOptions
 from tapo.core.asking import TokenBudget
+from tapo.core.check import FunctionCheck
 from tapo.core.form import Form
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
+from tapo.functions import fingerprint_of_function, function_given
 from tapo.generation.engine import Sampling
 from tapo.generation.scoring import Scorer
 from tapo.generation.stream import fill_store
@@ -41,11 +43,12 @@ def run_build(options: BuildOptions, console: Console) -> None:
     check_sources(sources, {"template": options.template, "reward": options.reward_fingerprint})
     prompts = options.prompts()
     teacher = FunctionActor(options.answers) if options.answers else None
+    check = FunctionCheck(function_given(options.check, key="check")) if options.check else None
     fingerprint = construction_fingerprint(options, sources, prompts, teacher)
     store = ConstructionStore.open_for_append(options.out / "constructions", fingerprint)
     if len(store.done()) < total:
         with Progress("constructions", total, console) as progress:
-            asyncio.run(_construct(options, sources, store, scorer, prompts, teacher, progress))
+            asyncio.run(_construct(options, sources, store, scorer, prompts, teacher, check, progress))
     output, recipe = options.out / "train.parquet", options.only(Recipe)
     form = {"form": options.part(FormOptions), "prompts": list(prompts.values())}
     facts = {"constructions": store.content_fingerprint(), "recipe": options.part(Recipe), **form}
@@ -81,7 +84,10 @@ def construction_fingerprint(
     """What decides about constructions. Rollouts may still be added to the sources: finished queries stay."""
     asked = next(iter(prompts))
     engine = {"sampling": options.part(Sampling), "asked": asked._asdict()}
-    answers = {"answers": teacher.fingerprint} if teacher else engine
+    answers: dict[str, Any] = {"answers": teacher.fingerprint} if teacher else engine
+    if options.check is not None:
+        # Only then: a store that was made without one is gone on with.
+        answers["check"] = {"function": fingerprint_of_function(options.check), "action": options.check_action}
     return {
         "rollouts": [source.fingerprint for source in sources],
         "model": fingerprint_of_model(options.model),
@@ -102,6 +108,7 @@ async def _construct(
     scorer: Scorer,
     prompts: Mapping[Form, str],
     teacher: FunctionActor | None,
+    check: FunctionCheck | None,
     progress: Progress,
 ) -> None:
     tokenizer = load_tokenizer(options.model)
@@ -113,7 +120,8 @@ async def _construct(
             engine = options.start(tokenizer, options.max_model_len)
             stack.push_async_callback(engine.close)
             actor = EngineActor(engine, tokenizer, options, budget, options.template, asked)
-        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed, asked)
+        drops = options.check_action == "drop"
+        task = ConstructionTask(actor, scorer, tokenizer, template, options, options.seed, asked, check, drops)
         left = queries_left(sources, store.done(), progress)
         limits = {"at_once": options.at_once, "part_size": options.part_size}
         await fill_store(store, left, task, seen=lambda query: progress.advance(), **limits)

@@ -11,7 +11,7 @@ from tapo.cold_start.store import QueryConstructions, outcome_of
 from tapo.config import SpliceOptions
 from tapo.core.asking import Answer
 from tapo.core.attempt import Attempt, Candidate, Response
-from tapo.core.construct import Constructor, Verdict
+from tapo.core.construct import CheckSpliced, Constructor, Verdict
 from tapo.core.form import PAPER_FORM, Form
 from tapo.core.funnel import TRAINED, ConstructionError
 from tapo.core.reconstruction import Spliced
@@ -34,6 +34,8 @@ class ConstructionTask:
     seed: int
     form: Form = PAPER_FORM
     """What the template asks for."""
+    check: CheckSpliced | None = None
+    drop_objected: bool = False
 
     async def __call__(self, rollouts: QueryRollouts) -> QueryConstructions:
         """Try wrong rollouts in turns until one attempt is good."""
@@ -107,4 +109,12 @@ class ConstructionTask:
     @property
     def _constructor(self) -> Constructor:
         splicing = {"max_length": self.limits.response_length, **self.limits.part(SpliceOptions)}
-        return Constructor(self.tokenizer, self.template, splicing, keep_failed=False, form=self.form)
+        return Constructor(
+            self.tokenizer,
+            self.template,
+            splicing,
+            keep_failed=False,
+            form=self.form,
+            check=self.check,
+            drop_objected=self.drop_objected,
+        )

@@ -7,7 +7,7 @@ import typer
 from pydantic import model_validator
 from typing_extensions import Self
 
-from tapo.config import FormOptions, SpliceOptions
+from tapo.config import CheckOptions, FormOptions, SpliceOptions
 from tapo.core.form import Form
 from tapo.core.prompts import check_template
 from tapo.data.options import CorrectOptions
@@ -69,7 +69,7 @@ class TaughtForm(FormOptions):
     panel = "Form"
 
 
-class BuildOptions(TaughtForm, Recipe, Limits, Sampling, EngineOptions, RewardOptions):
+class BuildOptions(TaughtForm, Recipe, Limits, CheckOptions, Sampling, EngineOptions, RewardOptions):
     """Trajectories from wrong rollouts, then SFT and IFT chats with a datasheet."""
 
     rollouts: Annotated[tuple[Path, ...], typer.Argument()]

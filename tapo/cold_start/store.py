@@ -1,6 +1,6 @@
 """What the construction stage knows of each query, and its form in parquet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,9 +23,11 @@ _TYPES = {
 }
 IDS = {"ids", "wrong_ids", "token_lengths"}
 """Fields that a cold start does not keep: its trajectories are learned as text."""
-ATTEMPT = pa.struct(
-    [(name, _TYPES.get(name, pa.string())) for name in ConstructionRecord.model_fields if name not in IDS]
-)
+
+
+def _attempt(*, without: Collection[str] = ()) -> pa.DataType:
+    names = (name for name in ConstructionRecord.model_fields if name not in IDS and name not in without)
+    return pa.struct([(name, _TYPES.get(name, pa.string())) for name in names])
 
 
 class QueryConstructions(BaseModel):
@@ -49,8 +51,12 @@ class QueryConstructions(BaseModel):
         return self.attempts[-1] if self.outcome == KEPT else None
 
 
-_COLUMNS = {"prompt": MESSAGES, "attempts": pa.list_(ATTEMPT)}
-SCHEMA = pa.schema([(name, _COLUMNS.get(name, pa.string())) for name in QueryConstructions.model_fields])
+def _schema(attempt: pa.DataType) -> pa.Schema:
+    columns = {"prompt": MESSAGES, "attempts": pa.list_(attempt)}
+    return pa.schema([(name, columns.get(name, pa.string())) for name in QueryConstructions.model_fields])
+
+
+SCHEMA = _schema(_attempt())
 
 
 def outcome_of(attempts: Sequence[ConstructionRecord]) -> str:
@@ -65,6 +71,7 @@ class ConstructionStore(PartStore[QueryConstructions]):
 
     what = "constructions"
     schema = SCHEMA
+    earlier = (_schema(_attempt(without={"check"})),)
     row = QueryConstructions
 
     @staticmethod

@@ -47,6 +47,8 @@ class Attempt:
     reward: float | None = None
     is_correct: bool | None = None
     """None where it was not scored."""
+    check: str | None = None
+    """What the check said of its text; None where it was not asked."""
     reached: list[str] = field(default_factory=lambda: ["attempted"])
     """The stages of `FUNNEL` that it has reached."""
     outcome: str = "error"

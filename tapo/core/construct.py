@@ -12,6 +12,7 @@ from tapo.core.asking import Answer
 from tapo.core.attempt import Attempt, Candidate
 from tapo.core.form import PAPER_FORM, Form
 from tapo.core.funnel import ConstructionError
+from tapo.core.objections import objects
 from tapo.core.prompts import construction_messages
 from tapo.core.reconstruction import Spliced, splice, splice_opening
 from tapo.core.tokens import turn_end
@@ -31,6 +32,8 @@ GoOn = Callable[[Attempt], Awaitable[Sequence[int]]]
 included."""
 ScoreSpliced = Callable[[Spliced], Awaitable[Verdict]]
 """Scores a trajectory as a response to the query."""
+CheckSpliced = Callable[[Attempt], Awaitable[str]]
+"""Says of a scored attempt what is to be objected to its text: a label, or "" for nothing (`tapo.core.check`)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Constructor:
         splicing: options of `splice`, `max_length` among them.
         keep_failed: whether a trajectory that is not correct is kept, as a negative.
         form: what the template asks for.
+        check: asked of every scored trajectory, where there is one.
+        drop_objected: whether a trajectory that the check objects to is dropped.
     """
 
     tokenizer: Any
@@ -50,6 +55,8 @@ class Constructor:
     splicing: Mapping[str, Any]
     keep_failed: bool
     form: Form = PAPER_FORM
+    check: CheckSpliced | None = None
+    drop_objected: bool = False
 
     async def open(self, attempt: Attempt, ask: Ask) -> None:
         """Ask, parse and splice; the attempt says how far it got when this raises.
@@ -75,10 +82,22 @@ class Constructor:
         if attempt.own:
             attempt.spliced = attempt.spliced.continued(await go_on(attempt), self.tokenizer)
         attempt.reward, attempt.is_correct = await score(attempt.spliced)
+        await self.judge(attempt)
+
+    async def judge(self, attempt: Attempt) -> None:
+        """Ask the check, where there is one, of a scored attempt, and drop what is not to be trained.
+
+        Raises:
+            ConstructionError: it is not correct, or the check objects to it.
+        """
+        if self.check is not None:
+            attempt.check = await self.check(attempt)
         if attempt.is_correct:
             attempt.reached.append("correct")
         elif not self.keep_failed:
             raise ConstructionError("wrong_answer")
+        if self.drop_objected and objects(attempt.check):
+            raise ConstructionError("check", attempt.check or "")
 
     def _messages(self, candidate: Candidate) -> list[dict[str, str]]:
         wrong, correct = candidate.wrong.text, candidate.correct.text

@@ -25,6 +25,7 @@ REASONS = (
     "deadline",  # not done so long after the last rollout
     "error",  # the engine, the reward or our own code raised
     "wrong_answer",  # spliced, but not correct, where failed constructions are not trained
+    "check",  # the run's check objects to the text, where `check_action` drops such
 )
 """Reasons of rejection, each a metric `tapo/construct/rejected/<reason>`."""
 

@@ -1,6 +1,8 @@
 """Which characters of a text each token stands for, so that per-token numbers can be shown on the text."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from tapo.core.tokens import REPLACEMENT, decode
@@ -25,6 +27,17 @@ def token_lengths(ids: Sequence[int], text: str, tokenizer: Any) -> list[int] | 
     """
     # A piece behind its neighbour is exact for any vocabulary; a piece by itself costs far fewer decodings.
     return _lay(ids, text, tokenizer, context=0) or _lay(ids, text, tokenizer, context=1)
+
+
+def tokens_between(lengths: Sequence[int], begin: int, end: int) -> tuple[int, int]:
+    """(first, number) of the tokens that stand for some of the characters from `begin` up to `end`, begin < end.
+
+    Args:
+        lengths: see `token_lengths`. Tokens inside a character count with the one that completes it.
+    """
+    ends = list(accumulate(lengths))
+    first, last = bisect_right(ends, begin), bisect_left(ends, end)
+    return first, last + 1 - first
 
 
 def _lay(ids: Sequence[int], text: str, tokenizer: Any, context: int) -> list[int] | None:

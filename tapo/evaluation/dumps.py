@@ -29,8 +29,8 @@ BATCH = 1000
 """Texts that are tokenised at once."""
 UNKNOWN = -1
 COLUMNS = {"source": "i4", "problem": "i4", "uid": "i4", "correct": "?", "reflects": "?"}
-FLAGS = ("truncated", "unparsable", "needless_reflection")
-"""Fields of 0 and 1 that a dump may have: LengthRewardManager's, the verifier's, and that of a task that can tell."""
+FLAGS = ("truncated", "unparsable", "needless_reflection", "faithful")
+"""Fields of 0 and 1 that a dump may have: LengthRewardManager's, the verifier's, and those of a task that can tell."""
 COLUMNS |= dict.fromkeys(FLAGS, "i1") | {"answer": "i4", "length": "i4"}
 """One row a sample. Texts are numbered as they appear; `UNKNOWN` is a flag that is not there, or an answer that casts
 no vote."""

@@ -21,7 +21,7 @@ from tapo.terminal import say
 
 MARKDOWN = Path(__file__).parent / "data" / "report.md.j2"
 MAIN_REASONS = 2
-"""Reasons of rejection that the funnel names."""
+"""Reasons of rejection, and labels of a check, that the tables name."""
 
 Table = tuple[str, list[str], list[list[str]]]
 """(title, header, rows)."""
@@ -132,12 +132,19 @@ def _funnels(report: Report) -> Iterator[Table]:
     rows = []
     for run in report.runs:
         if run.funnel:
-            reasons = [f"{reason} {count}" for reason, count in run.funnel.rejected.items()][:MAIN_REASONS]
             trained = f"{run.funnel.steps_with_trained_rows} of {run.funnel.steps}"
-            rows.append([run.name, *map(str, run.funnel.stages.values()), trained, ", ".join(reasons) or "-"])
+            rows.append([run.name, *map(str, run.funnel.stages.values()), trained, _most(run.funnel.rejected)])
     if rows:
         header = ["run", *FUNNEL, "steps with trained rows", "rejected most for"]
         yield "Constructions, sum over steps", header, rows
+    checked = [(run.name, run.funnel) for run in report.runs if run.funnel and run.funnel.faithful_share is not None]
+    if checked:
+        rows = [[name, f"{of.faithful_share:.1%}".replace("%", " %"), _most(of.objections)] for name, of in checked]
+        yield "Constructions under the run's check", ["run", "correct without objection", "objected most to"], rows
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    return ", ".join([f"{name} {count}" for name, count in counts.items()][:MAIN_REASONS]) or "-"
 
 
 def _show_in(report: StepReport, name: str) -> str:

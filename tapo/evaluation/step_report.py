@@ -28,12 +28,13 @@ LABELS = {
     "reflected_given_wrong": "P(reflection | wrong)",
     "reflections": "responses with a reflection",
     "needless_reflection": "responses with a needless reflection",
+    "faithful": "correct responses without an objection to their text",
     "length": "response length",
     "truncated": "truncated",
     "unparsable": "unparsable answers",
 }
 """Key in the JSON report -> name in tables; Pass@k comes behind the accuracy as `pass@K`."""
-IF_DUMPED = ("needless_reflection",)
+IF_DUMPED = ("needless_reflection", "faithful")
 """Figures that only some tasks can tell: left out where a dump does not have them."""
 
 
@@ -119,7 +120,7 @@ def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, li
     """All figures that the samples can tell, and notes on those that they cannot.
 
     Means give every problem the same weight, however many samples it has. The readings of DSR and ERR pool responses,
-    so that they are ratios of the counts beside them.
+    so that they are ratios of the counts beside them; so does the share of faithful ones among the correct.
 
     Args:
         digests: of each problem, by its number in the samples.
@@ -144,6 +145,9 @@ def ratios_of(samples: pd.DataFrame, digests: Sequence[str]) -> tuple[Ratios, li
             columns[name] = means[name]
         elif name not in IF_DUMPED:
             notes.append(f"{label(name)} unknown: the dump does not tell for every row")
+    if "faithful" in samples:
+        faithful = (counted["faithful"] * counted["correct"]).groupby(counted["problem"], sort=False).sum()
+        columns["faithful"], responses["faithful"] = faithful, sums["correct"]
     numerators_PF = pd.DataFrame(columns, dtype=float)
     denominators_PF = pd.DataFrame(1.0, index=numerators_PF.index, columns=numerators_PF.columns).assign(**responses)
     index = pd.Index([digests[number] for number in sums.index])

@@ -2,20 +2,22 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapo.core.funnel import FUNNEL
+from tapo.core.objections import FAITHFUL_SHARE, RESERVED
 from tapo.evaluation.folders import HALF_WRITTEN, METRICS, distinct_names
 from tapo.files.json_lines import read_json_lines
 
 TRAINING_STEP = "training/global_step"
 """Which steps trained: verl logs a validation before training as a step of its own."""
 CONSTRUCT = "tapo/construct/"
+CHECK = f"{CONSTRUCT}check/"
 _ALLOWED = "a folder with metrics.jsonl or TensorBoard events, or one .jsonl file of verl's `file` logger"
 
 
@@ -29,6 +31,10 @@ class Funnel:
     """{reason: constructions}, the commonest first."""
     steps: int
     steps_with_trained_rows: int
+    objections: dict[str, int] = field(default_factory=dict)
+    """{label: spliced constructions} that the run's check objects to or fails on, the commonest first."""
+    faithful_share: float | None = None
+    """Of the correct constructions, those without an objection; None without a check, or where none could be judged."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,29 @@ class TrainingLog:
         sums = {name: int(self.series(key)[1].sum()) for name, key in logged.items()}
         if not sums.keys() & set(FUNNEL):
             return None
-        reasons = Counter({key.removeprefix("rejected/"): n for key, n in sums.items() if key.startswith("rejected/")})
+        reasons = _counts(sums, "rejected/")
+        said = {label: n for label, n in _counts(sums, "check/").items() if label not in RESERVED}
         return Funnel(
             stages={stage: sums.get(stage, 0) for stage in FUNNEL},
-            rejected={reason: count for reason, count in reasons.most_common() if count},
+            rejected=reasons,
             steps=len(self.metrics[TRAINING_STEP]),
             steps_with_trained_rows=sum(value > 0 for value in self.metrics.get(f"{CONSTRUCT}trained", {}).values()),
+            objections=said,
+            faithful_share=self._faithful_share(),
         )
+
+    def _faithful_share(self) -> float | None:
+        """The steps' shares, each with the weight of its correct constructions."""
+        shares = self.metrics.get(CHECK + FAITHFUL_SHARE, {})
+        correct = self.metrics.get(f"{CONSTRUCT}correct", {})
+        total = sum(correct.get(step, 0) for step in shares)
+        return sum(share * correct.get(step, 0) for step, share in shares.items()) / total if total else None
+
+
+def _counts(sums: Mapping[str, int], kind: str) -> dict[str, int]:
+    """Sums of the metrics of a kind by the rest of their names, those above zero, the largest first."""
+    counts = Counter({name.removeprefix(kind): n for name, n in sums.items() if name.startswith(kind) and n > 0})
+    return dict(counts.most_common())
 
 
 def read_training_logs(paths: Sequence[Path]) -> list[TrainingLog]:

@@ -59,7 +59,8 @@ class PartStore(Generic[RowT]):
     """What the rows are, in messages."""
     schema: ClassVar[pa.Schema]
     earlier: ClassVar[tuple[pa.Schema, ...]] = ()
-    """Of parts that are still read: `schema` without its last columns, which are then empty."""
+    """Of parts that are still read: `schema` without its last columns, which are then empty, or with fewer fields in a
+    column, which the row must not need."""
     row: ClassVar[type]
     """Made from a column's values by name."""
 

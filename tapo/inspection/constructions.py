@@ -10,6 +10,7 @@ from typing import Any
 from tapo.cold_start.store import ConstructionStore, StoredAttempts
 from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.core.funnel import TRAINED
+from tapo.core.objections import OBJECTED, named, objects
 from tapo.files.json_lines import Line
 from tapo.inspection.options import InspectOptions
 from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
@@ -27,6 +28,8 @@ class Entry:
     key: str
     outcome: str
     correct: bool
+    check: str | None = None
+    """What the run's check said of it; None where it was not asked."""
 
 
 @dataclass
@@ -36,12 +39,14 @@ class Constructions:
     Attributes:
         funnel: {step: counts of the stages of `FUNNEL`}; `step` is the one that submitted the query.
         reasons: how many were rejected for what.
+        checks: of how many the run's check said what, by its name (see `tapo.core.objections.named`).
     """
 
     records: Records
     entries: list[Entry] = field(default_factory=list)
     funnel: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     reasons: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
 
     def chosen(self, options: InspectOptions) -> list[Entry]:
         """Those that the options ask for, in the order of their steps."""
@@ -54,6 +59,7 @@ class Constructions:
                 and (outcomes == "all" or (outcomes == TRAINED) == (entry.outcome == TRAINED))
                 and options.reason in (None, entry.outcome)
                 and (entry.correct or not options.correct)
+                and (options.verdict is None or is_said(options.verdict, entry.check))
             ),
             key=lambda entry: entry.step,
         )
@@ -76,13 +82,20 @@ def read_constructions(folder: Path, *, reward_threshold: float = REWARD_THRESHO
     found = Constructions(_records(folder))
     for place, record in found.records.placed():
         correct = record.correct_above(reward_threshold)
-        found.entries.append(Entry(place, record.step, record.key, record.outcome, correct))
+        found.entries.append(Entry(place, record.step, record.key, record.outcome, correct, record.check))
+        if record.check is not None:
+            found.checks[named(record.check)] += 1
         found.funnel[record.step].update(record.stages(reward_threshold))
         if record.outcome != TRAINED:
             found.reasons[record.outcome] += 1
     if not found.entries:
         raise ValueError(f"{folder} holds no constructions in constructions-*.jsonl; set algorithm.tapo.dump_dir")
     return found
+
+
+def is_said(verdict: str, check: str | None) -> bool:
+    """Whether a check said what is asked for: a label, `no_objection`, or `objected` for any objection."""
+    return objects(check) if verdict == OBJECTED else check is not None and verdict == named(check)
 
 
 def _records(folder: Path) -> Records:

@@ -27,6 +27,9 @@ class InspectOptions(CorrectOptions):
     """Only those rejected for this reason."""
     correct: bool = False
     """Only those with the correct answer."""
+    verdict: str | None = None
+    """Only those of which the run's check (algorithm.tapo.construction.check) said this: a label, no_objection, or
+    objected for any objection."""
     limit: AtLeastOne | None = None
     """Most trajectories; default: 3, 5000 with --html."""
     full: bool = False

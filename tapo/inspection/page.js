@@ -47,11 +47,13 @@ function element(name, className = "", text = "", children = []) {
 function fits(line) {
   const outcome = byId("outcome").value;
   const reward = byId("reward").value;
+  const check = byId("check")?.value; // there where the dump holds verdicts
   const { from, to } = stepRange();
   return (
     line.step >= from &&
     line.step <= to &&
     (!outcome || (outcome === "rejected" ? line.outcome !== "trained" : "=" + line.outcome === outcome)) &&
+    (!check || check === line.check) &&
     (!reward || reward === (line.reward === null ? "none" : line.correct ? "correct" : "wrong"))
   );
 }
@@ -124,6 +126,7 @@ function item(row) {
       element("b", "", line.outcome),
       element("span", "", line.reward === null ? "no reward" : `reward ${line.reward}`),
       element("span", "", line.kept === null ? "nothing spliced" : `${line.kept} tokens kept`),
+      ...(line.check === null ? [] : [element("span", "", line.check)]),
       element("span", "excerpt", line.excerpt),
     ]),
   ]);
@@ -254,9 +257,10 @@ function start() {
   byId("shade").addEventListener("change", reshade);
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
-  for (const button of document.querySelectorAll("button[data-outcome]")) {
+  for (const button of document.querySelectorAll("button[data-outcome], button[data-check]")) {
     button.addEventListener("click", () => {
-      byId("outcome").value = "=" + button.dataset.outcome;
+      if (button.dataset.check) byId("check").value = button.dataset.check;
+      else byId("outcome").value = "=" + button.dataset.outcome;
       update();
       byId("filters").scrollIntoView();
     });

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from tapo.core.funnel import FUNNEL
+from tapo.core.objections import named
 from tapo.core.reconstruction import ConstructionError, parse_construction
 from tapo.inspection.chart import line_chart
 from tapo.inspection.constructions import Constructions, Entry, TrainedRows, read_constructions, spread_over_steps
@@ -112,6 +113,7 @@ def page_record(entry: Entry, constructions: Constructions, rows: TrainedRows) -
         "reward": finite(record.reward),
         "correct": entry.correct,
         "kept": record.prefix_length,
+        "check": None if record.check is None else named(record.check),
         "excerpt": " ".join(query[: 2 * EXCERPT].split())[:EXCERPT],
     }
     texts: dict[str, Any] = {name: getattr(record, name) for name in SHOWN} | {
@@ -202,6 +204,7 @@ def render(
             chart=line_chart(funnel, FUNNEL),
             reasons=[(reason, n, n / report.total) for reason, n in constructions.reasons.most_common()],
             outcomes=["trained", *sorted(constructions.reasons)],
+            checks=[(name, n, n / constructions.checks.total()) for name, n in constructions.checks.most_common()],
             index=Markup(script_json({"chunk": CHUNK, "rows": index})),
             chunks=chunks,
             style=Markup((folder / "page.css").read_text(encoding="utf-8")),

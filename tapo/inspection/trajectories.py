@@ -1,16 +1,19 @@
 """Constructed trajectories in the terminal."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tapo.inspection.constructions import read_constructions
+from tapo.core.funnel import FUNNEL
+from tapo.core.objections import named
+from tapo.inspection.constructions import Constructions, read_constructions
 from tapo.inspection.options import InspectOptions
 from tapo.records import ConstructionRecord
-from tapo.terminal import harmless
+from tapo.terminal import harmless, say
 
 STYLES = {"prefix": "red", "reflection": "bold yellow", "correction": "green"}
 DROPPED = "dim strike"
@@ -35,8 +38,18 @@ def print_trajectories(options: InspectOptions, console: Console) -> int:
     for entry in shown:
         console.print(panel(constructions.load(entry), full=options.full))
     console.print(f"{len(shown)} of {len(chosen)} that fit, {len(constructions.entries)} in all")
+    print_counts(constructions, console)
     print_skipped(constructions.records.unfinished, console)
     return len(shown)
+
+
+def print_counts(constructions: Constructions, console: Console) -> None:
+    """The funnel of all constructions and, where the run had a check, of how many it said what."""
+    funnel = sum(constructions.funnel.values(), Counter())
+    say(", ".join(f"{stage} {funnel[stage]}" for stage in FUNNEL), console)
+    if checks := constructions.checks:
+        said = ", ".join(f"{name} {number}" for name, number in checks.most_common())
+        say(f"check: {harmless(said)}", console)
 
 
 def print_skipped(unfinished: list[Path], console: Console) -> None:
@@ -65,6 +78,8 @@ def panel(record: ConstructionRecord, *, full: bool) -> Panel:
     reward = "-" if record.reward is None else f"{record.reward:g}"
     kept = "nothing spliced" if record.prefix is None else f"{record.prefix_length} tokens kept"
     title = f"step {record.step} · {record.outcome} · reward {reward} · {kept}"
+    if record.check is not None:
+        title += f" · check: {harmless(named(record.check))}"
     text.plain = harmless(text.plain)
     return Panel(text, title=title, title_align="left")
 

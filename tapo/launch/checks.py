@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tapo.config import ConfigError, FormOptions, TapoConfig, read_tapo_config
 from tapo.files.model_folder import half_written, taught_form
+from tapo.functions import function_given
 from tapo.launch.contract import assert_registered, check_contract
 
 TRAINER_MODES = {"tapo_sync": "sync", "tapo_colocate_async": "colocate_async", "tapo_separate_async": "separate_async"}
@@ -50,6 +51,8 @@ def check_run(config: DictConfig) -> TapoConfig:
         _check_form(config, tapo)
     if tapo.enable:
         _check_group(config, tapo)
+        if tapo.construction.check is not None:
+            function_given(tapo.construction.check, key="algorithm.tapo.construction.check")
         for key, reason in _REFUSED.items():
             _require(not get(config, key), config, key, reason)
         reward_model = "reward.reward_model.enable"

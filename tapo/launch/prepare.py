@@ -50,6 +50,10 @@ def _make_independent_of_this_machine(config: DictConfig, tapo: TapoConfig) -> N
         if getattr(tapo.construction, f"{name}_file") is not None:
             node.construction[name] = tapo.template(form)
             node.construction[f"{name}_file"] = None
+    if tapo.construction.check is not None:
+        # Workers load it by themselves, from a file system that they share or a copy at the same place.
+        path, _, name = tapo.construction.check.rpartition(":")
+        node.construction.check = f"{Path(path).expanduser().absolute()}:{name}"
     if tapo.dump_dir is not None:
         node.dump_dir = str(Path(tapo.dump_dir).expanduser().absolute())
 

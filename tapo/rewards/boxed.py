@@ -7,21 +7,27 @@ _TOKEN = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Return what stands between the braces of the last complete ``\boxed{...}`` of ``text``; None if there is none.
+    r"""Return what stands between the braces of `last_box`; None if there is none."""
+    box = last_box(text)
+    return None if box is None else text[text.index("{", box[0]) + 1 : box[1] - 1]
+
+
+def last_box(text: str) -> tuple[int, int] | None:
+    r"""Where the last complete ``\boxed{...}`` of ``text`` begins and ends, its braces included; None if there is none.
 
     "Last" means the one that starts last, so of two nested boxes it is the inner one; "complete" means that its braces
     balance. A box that is never closed is passed over, whatever is nested in it still counts.
     """
-    open_braces: list[int | None] = []  # where a box's content starts; None for a plain brace
+    open_braces: list[int | None] = []  # where a box starts; None for a plain brace
     best: tuple[int, int] | None = None
     for token in _TOKEN.finditer(text):
         kind = token.group()
         if kind == "{":
             open_braces.append(None)
         elif kind.startswith("\\boxed"):
-            open_braces.append(token.end())
+            open_braces.append(token.start())
         elif kind == "}" and open_braces:
             start = open_braces.pop()
             if start is not None and (best is None or start > best[0]):
-                best = (start, token.start())
-    return None if best is None else text[best[0] : best[1]]
+                best = (start, token.end())
+    return best

@@ -15,11 +15,10 @@ from tapo.chat import prompt_ids
 from tapo.config import SpliceOptions, TapoConfig
 from tapo.core.asking import EngineAsk, TokenBudget
 from tapo.core.attempt import Attempt, Candidate, Response
-from tapo.core.construct import Constructor, Verdict
+from tapo.core.construct import CheckSpliced, Constructor, Verdict
 from tapo.core.decoding import Decoding, Request
 from tapo.core.form import Form
 from tapo.core.funnel import ConstructionError
-from tapo.core.phrases import Detector, load_detector
 from tapo.core.reconstruction import Spliced, response_text
 from tapo.core.selection import select_candidates
 from tapo.rollout.constructed_row import Construction, constructed_output
@@ -55,13 +54,22 @@ class GroupConstructor:
     """Whether the engine takes stop strings."""
     too_late: Callable[[], bool] = lambda: False
     """Whether the deadline of constructions has come."""
+    check: CheckSpliced | None = None
+    """Asked of every scored trajectory."""
     _warned_of_thinking: bool = False
 
     def _constructor(self, form: Form) -> Constructor:
         lengths = {"max_length": self.budget.response_length, "keep_prefix": self.config.keep_prefix}
         splicing = lengths | self.config.construction.part(SpliceOptions)
-        keep_failed = self.config.contrast != "none"
-        return Constructor(self.tokenizer, self.config.template(form), splicing, keep_failed=keep_failed, form=form)
+        return Constructor(
+            self.tokenizer,
+            self.config.template(form),
+            splicing,
+            keep_failed=self.config.contrast != "none",
+            form=form,
+            check=self.check,
+            drop_objected=self.config.construction.check_action == "drop",
+        )
 
     @cached_property
     def _constructors(self) -> dict[Form, Constructor]:
@@ -73,18 +81,10 @@ class GroupConstructor:
         whole = self.stops_at_text and construction.deadline is None
         return construction.slice_tokens or (None if whole else PIECE_TOKENS)
 
-    @cached_property
-    def _detector(self) -> Detector:
-        return load_detector()
-
     def form_of(self, group: Group) -> Form:
         """What a group's constructions are asked for: of two forms `own`, where a rollout that reflects is right."""
         *others, last = self.config.construction.forms
-        return last if not others or any(map(self._reflects_rightly, group.rollouts)) else others[0]
-
-    def _reflects_rightly(self, rollout: Rollout) -> bool:
-        right = rollout.correctness > self.config.reward_threshold
-        return right and self._detector.reflects(response_text(rollout.output.response_ids, self.tokenizer)[1])
+        return last if not others or group.reflects_rightly else others[0]
 
     def candidates(self, group: Group, step: int) -> list[tuple[Rollout, Rollout]]:
         """The (wrong, correct) pairs of a settled group; the same in a rerun, whatever order sessions settle in."""
@@ -132,8 +132,8 @@ class GroupConstructor:
         return constructions
 
     async def _finish(self, construction: Construction, ends_at: float, publish: Publish) -> None:
-        """Correct where the policy does, score, publish."""
-        if self.config.asks_actor and not await self._guard(construction, self._score(construction), ends_at):
+        """Correct where the policy does, score, judge, publish."""
+        if not await self._guard(construction, self._score(construction), ends_at):
             return
         # Behind the time-out: a row that is half published would be worse than a late one.
         if await self._guard(construction, publish(construction)):
@@ -176,7 +176,10 @@ class GroupConstructor:
         await self._constructors[construction.form].open(construction.attempt, ask)
 
     async def _score(self, construction: Construction) -> None:
-        """Let the policy correct, where it does so by itself, and score."""
+        """Let the policy correct, where it does so by itself, score and judge."""
+        constructor = self._constructors[construction.form]
+        if not self.config.asks_actor:
+            return await constructor.judge(construction.attempt)
         group, wrong = construction.group, construction.wrong
 
         async def go_on(attempt: Attempt) -> Sequence[int]:
@@ -197,7 +200,7 @@ class GroupConstructor:
             assert reward is not None
             return Verdict(reward, group.judge.is_correct(construction.output))
 
-        await self._constructors[construction.form].finish(construction.attempt, go_on, score)
+        await constructor.finish(construction.attempt, go_on, score)
 
     def _check_deadline(self) -> None:
         if self.too_late():
@@ -208,7 +211,7 @@ class GroupConstructor:
         attempt, source = construction.attempt, construction.correct.output
         sibling = attempt.candidate.correct
         attempt.spliced = Spliced(list(sibling.ids), 0, "", correction=sibling.text)
-        attempt.reached += ["parsed", "spliced", "correct"]
+        attempt.reached += ["parsed", "spliced"]
         attempt.reward, attempt.is_correct = sibling.reward, True
         # Containers of its own: verl adds to them while it puts the row.
         own = {"extra_fields": dict(source.extra_fields), "metrics": source.metrics.model_copy()}

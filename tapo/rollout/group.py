@@ -100,6 +100,8 @@ class Group:
     """The sessions that constructions may come from."""
     left_alone: Counter[str] = field(default_factory=Counter)
     """Sessions that construction does not cover, by reason; the group's others are not concerned."""
+    reflects_rightly: bool = False
+    """Whether a rollout that reflects by itself is correct; set by who looks at their texts."""
     first_session: int | None = None
     """A session that has put an output, of whatever kind: its row carries the group's report."""
     _settled: int = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from tapo.core.funnel import TRAINED
 from tapo.records import ConstructionRecord
+from tapo.rollout.texts import edit_size, repeats_last_line
 
 NO_CORRECT_KEY = "lacks correct_key"
 """How the reason begins for which a session without the run's `correct_key` is left alone."""
@@ -36,6 +37,14 @@ class GroupReport:
     without_reflection: int = 0
     """Spliced constructions in which no reflection was recognised; a full reconstruction has none by its nature and
     does not count."""
+    repeated_lines: int = 0
+    """Spliced constructions whose correction repeats the line in which the error was caught."""
+    edit_size_sum: float = 0.0
+    """Over spliced constructions: see `tapo.rollout.texts.edit_size`."""
+    checks: Counter[str] = field(default_factory=Counter)
+    """Spliced constructions by what the run's check said of them."""
+    correct_checks: Counter[str] = field(default_factory=Counter)
+    """The same of correct ones."""
     unclosed: int = 0
     """Parsed answers without their last tag."""
     anchors: Counter[str] = field(default_factory=Counter)
@@ -72,6 +81,16 @@ class GroupReport:
         if record.prefix_length is not None:
             self.prefix_fraction_sum += record.prefix_length / record.wrong_tokens
             self.without_reflection += int(record.has_reflection is False)
+            self._count_text(record, record.prefix_length)
+
+    def _count_text(self, record: ConstructionRecord, prefix_length: int) -> None:
+        self.repeated_lines += repeats_last_line(record.prefix or "", record.correction or "")
+        self.edit_size_sum += edit_size(
+            tokens=record.tokens, prefix_length=prefix_length, wrong_tokens=record.wrong_tokens
+        )
+        if record.check is not None:
+            self.checks[record.check] += 1
+            self.correct_checks[record.check] += bool(record.is_correct)
 
     def look_at(self, *, reflects: bool, reward_info: Mapping[str, Any]) -> None:
         """Add one rollout, with the extra info of its reward."""

@@ -13,15 +13,18 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from tapo import transfer
 from tapo.config import read_tapo_config
 from tapo.core.asking import TokenBudget
+from tapo.core.check import FunctionCheck
 from tapo.core.groups import REF_TAG, REPORT_TAG, ref_group
 from tapo.core.phrases import load_detector
 from tapo.core.token_lengths import token_lengths
 from tapo.core.tokens import response_text, turn_end_ids
+from tapo.functions import function_given
 from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
 from tapo.rollout.construction import Construction, GroupConstructor
 from tapo.rollout.group import Group, Judge
 from tapo.rollout.group_report import GroupReport
+from tapo.rollout.texts import answer_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +64,21 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             # Others serve without a tokenizer, and cannot.
             stops_at_text=rollout.name == "vllm",
             too_late=self._too_late,
+            check=self._check(),
         )
         self._samples = self._tapo.construction.samples
         self._rolling_out = 0
         """Sessions of training that have not settled."""
         self._quiet_since = 0.0
         """When the last of them did."""
+
+    def _check(self) -> FunctionCheck | None:
+        """The run's check, loaded where the worker starts: a node that lacks its file stops the run there."""
+        given = self._tapo.construction
+        if given.check is None or not self._tapo.enable:
+            return None
+        function = function_given(given.check, key=self._tapo.key("construction.check"))
+        return FunctionCheck(function, timeout_s=given.timeout_s)
 
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         if trajectory["validate"] or not self._tapo.enable:
@@ -148,7 +160,9 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         for rollout in group.rollouts:
             text = response_text(rollout.output.response_ids, self.tokenizer)[1]
             info = rollout.output.extra_fields.get("reward_extra_info") or {}
-            report.look_at(reflects=self._detector.reflects(text), reward_info=info)
+            reflects = self._detector.reflects(text)
+            group.reflects_rightly |= reflects and rollout.correctness > self._judge.reward_threshold
+            report.look_at(reflects=reflects, reward_info=info)
 
     def _filtered(self, group: Group) -> bool:
         """Whether DAPO's filter drops the group for a metric that is the same in all its rollouts, as GRPO's would.
@@ -174,8 +188,14 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         fields = {**construction.wrong.fields, "uid": ref_group(uid), "session_id": construction.session_id}
         source_key = f"{uid}_{construction.wrong.session_id}_0"
         spliced = construction.attempt.spliced
-        lengths = {"prefix_length": spliced.prefix_length, "reflection_length": spliced.reflection_length}
-        tag = {"source_key": source_key, **lengths}
+        answer_begin, answer_length = answer_tokens(spliced, self.tokenizer)
+        tag = {
+            "source_key": source_key,
+            "prefix_length": spliced.prefix_length,
+            "reflection_length": spliced.reflection_length,
+            "answer_begin": answer_begin,
+            "answer_length": answer_length,
+        }
         # The tag goes first: a row without it would pass for a rollout.
         await transfer.tag_row(key, {REF_TAG: tag})
         try:

@@ -1,23 +1,28 @@
 """The metrics `tapo/...` of one step."""
 
+import math
 from collections.abc import Collection
 
 import torch
 
 from tapo.core.funnel import FUNNEL, REASONS
+from tapo.core.objections import ERROR, FAITHFUL_SHARE, NO_OBJECTION, OBJECTED
 from tapo.rollout.group_report import GroupReport
 from tapo.trainer.ref_advantage import RefRow
 
 
-def step_metrics(report: GroupReport, rows: Collection[RefRow], *, rollout_tokens: int) -> dict[str, float]:
+def step_metrics(
+    report: GroupReport, rows: Collection[RefRow], *, rollout_tokens: int, checks: bool = False
+) -> dict[str, float]:
     """Every metric that TAPO adds to a step.
 
-    The set of keys is the same at each step, but for averages over rows, which need one.
+    The set of keys is the same at each step, but for averages over rows, which need one, and the labels of a check.
 
     Args:
         report: the sum over the step's groups.
         rows: its constructed rows.
         rollout_tokens: response tokens of its rollouts.
+        checks: whether the run has a check of the constructed texts.
     """
     metrics: dict[str, float] = {
         "tapo/groups/total": report.total,
@@ -38,14 +43,31 @@ def step_metrics(report: GroupReport, rows: Collection[RefRow], *, rollout_token
         metrics["tapo/construct/own_success"] = report.own_correct / report.own
     if report.funnel["trained"]:
         metrics["tapo/tokens/construct_generated_per_row"] = report.generated_tokens / report.funnel["trained"]
-    if report.funnel["spliced"]:
-        metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / report.funnel["spliced"]
+    if spliced := report.funnel["spliced"]:
+        metrics["tapo/construct/prefix_fraction/mean"] = report.prefix_fraction_sum / spliced
+        metrics["tapo/construct/repeated_line_share"] = report.repeated_lines / spliced
+        metrics["tapo/construct/edit_size/mean"] = report.edit_size_sum / spliced
+    if checks:
+        metrics |= check_metrics(report)
     trained = sum(len(row.weights_T) for row in rows)
     metrics["tapo/tokens/construct_trained"] = trained
     metrics["tapo/tokens/construct_over_rollout"] = trained / max(rollout_tokens, 1)
     # Groups whose advantages are all zero: construction that teaches nothing.
     metrics["tapo/ref/dead_groups"] = len({row.uid for row in rows} - {row.uid for row in rows if row.advantage != 0})
     return metrics | rollout_metrics(report) | (ref_metrics(rows) if rows else {})
+
+
+def check_metrics(report: GroupReport) -> dict[str, float]:
+    """How many spliced constructions the check says what of, how many it objects to, and the share of the correct ones
+    to which it does not; those that it failed on are in neither part of the share, which is NaN where none is left."""
+    counts = {ERROR: 0} | {said: n for said, n in report.checks.items() if said != NO_OBJECTION}
+    judged = sum(n for said, n in report.correct_checks.items() if said != ERROR)
+    figures = {
+        **counts,
+        OBJECTED: sum(n for said, n in counts.items() if said != ERROR),
+        FAITHFUL_SHARE: report.correct_checks[NO_OBJECTION] / judged if judged else math.nan,
+    }
+    return {f"tapo/construct/check/{name}": value for name, value in figures.items()}
 
 
 def rollout_metrics(report: GroupReport) -> dict[str, float]:
@@ -74,6 +96,9 @@ def ref_metrics(rows: Collection[RefRow]) -> dict[str, float]:
         # What is to be learned where the policy seldom reflects: an average over all new text hides it.
         metrics["tapo/ots/weight/reflection_first/mean"] = first_mean(opening, "weights_T")
         metrics["tapo/ref/log_prob/reflection_first/mean"] = first_mean(opening, "log_probs_T")
+    answers = [row.weights_T[row.answer_begin :][: row.answer_length] for row in rows if row.answer_length]
+    if answers:
+        metrics["tapo/ots/weight/final_answer/mean"] = torch.cat(answers).mean()
     return {key: float(value) for key, value in metrics.items()}
 
 

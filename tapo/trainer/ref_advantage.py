@@ -26,6 +26,8 @@ class RefRow:
         advantage: before the token weights.
         weights_T: of the response's tokens; ones where OTS is off and the prefix is trained in full.
         log_probs_T, entropy_T: of the old policy.
+        answer_begin, answer_length: the tokens of the final answer, from the first on; a length of 0 where the text has
+            none that is marked.
     """
 
     uid: str
@@ -37,6 +39,8 @@ class RefRow:
     weights_T: torch.Tensor
     log_probs_T: torch.Tensor
     entropy_T: torch.Tensor
+    answer_begin: int = 0
+    answer_length: int = 0
 
 
 def ref_rows(
@@ -72,6 +76,8 @@ def ref_rows(
             weights_T=weights_NT[i, mask_NT[i]],
             log_probs_T=log_probs_NT[i, mask_NT[i]],
             entropy_T=entropy_NT[i, mask_NT[i]],
+            answer_begin=tag.get("answer_begin", 0),
+            answer_length=tag.get("answer_length", 0),
         )
         for i, (uid, tag) in enumerate(zip(uids, tags, strict=True))
     ]

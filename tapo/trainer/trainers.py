@@ -139,7 +139,8 @@ class TapoTrainer(RefAdvantages):
         report = GroupReport.total_of(reports)
         self._say_when_nothing_is_constructed(report)
         tokens = sum(tag["response_len"] for tag in rollouts.tags if not is_padding(tag))
-        metrics.update(step_metrics(report, self._ref_rows.values(), rollout_tokens=tokens))
+        checks = self.tapo.construction.check is not None
+        metrics.update(step_metrics(report, self._ref_rows.values(), rollout_tokens=tokens, checks=checks))
         metrics["tapo/lambda_ref"] = self._lambda_ref()
         dump_trained_rows(self._trained_dump, batch, self._ref_rows, step=self.global_steps)
         if is_due(self.tapo.log_trajectories_every, step := self.global_steps):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from tapo.cold_start.chats import write_chats
 from tapo.cold_start.datasheet import Tally, datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
 from tapo.cold_start.options import Limits, Recipe
-from tapo.cold_start.store import INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
+from tapo.cold_start.store import IDS, INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
 from tapo.core.asking import Answer, TokenBudget
 from tapo.core.attempt import Attempt, Candidate, Response
 from tapo.core.form import PAPER_FORM
@@ -279,6 +280,49 @@ def test_what_a_cold_start_built_is_inspected_as_what_a_run_constructed(tokenize
     assert "2 of 2 that fit, 7 in all" in shown and "Wait, 84-39 is not 55." in shown
     report = write_page(InspectOptions(dump=tmp_path / "out", outcome="all"), tmp_path / "page.html")
     assert (report.shown, report.total, report.unshaded) == (7, 7, 0)
+
+
+CHECK = """
+def check(query, prefix, reflection, correction, is_correct):
+    return "long" if "forty-five" in correction and is_correct else ""
+"""
+
+
+@pytest.mark.parametrize(("action", "kept"), [("count", 1), ("drop", 0)])
+def test_a_check_judges_the_trajectories_of_a_cold_start_too(tokenizer, tmp_path, monkeypatch, action, kept):
+    monkeypatch.setattr("tapo.cold_start.build.load_tokenizer", lambda model: tokenizer)
+    long = ANSWER.replace("\n\\boxed", "\nThat is forty-five. \\boxed")
+    (tmp_path / "teacher.py").write_text(TEACHER.format(answer=long))
+    (tmp_path / "own.py").write_text(CHECK)
+    RolloutStore.open_for_append(tmp_path / "rollouts", {}).append([rollouts(tokenizer)])
+    command = ["cold-start", "build", str(tmp_path / "rollouts"), "--model", "name/model", "--attempts", "1"]
+    command += ["--out", str(tmp_path / "out"), "--answers", f"{tmp_path}/teacher.py:answer"]
+    options = ["--check", f"{tmp_path}/own.py:check", "--check-action", action]
+    output = CliRunner().invoke(app, [*command, *options], catch_exceptions=False).output
+    assert f"{kept} trajectories from 1 attempts" in output and ("rejected, check: 1" in output) is (not kept)
+    [attempt] = next(iter(ConstructionStore.open(tmp_path / "out" / "constructions"))).attempts
+    assert (attempt.check, attempt.outcome) == ("long", "trained" if kept else "check")
+    found = read_constructions(tmp_path / "out")
+    assert found.checks == {"long": 1}
+    with pytest.raises(StoreMismatch, match="check = "):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    with pytest.raises(ValueError, match=r"check = 'no\.py:check' cannot work: needs FILE\.py:NAME"):
+        CliRunner().invoke(app, [*command, "--check", "no.py:check"], catch_exceptions=False)
+
+
+def test_constructions_that_were_stored_before_there_were_checks_are_read_as_before(tokenizer, tmp_path, monkeypatch):
+    one = construct(tokenizer, Script(ANSWER), rollouts(tokenizer))
+    plain = one.model_dump(exclude={"attempts": {"__all__": {*IDS, "check"}}})
+    [earlier] = ConstructionStore.earlier
+    with monkeypatch.context() as before:
+        before.setattr(ConstructionStore, "schema", earlier)
+        before.setattr(ConstructionStore, "to_table", lambda self, rows: pa.Table.from_pylist([plain], schema=earlier))
+        ConstructionStore.open_for_append(tmp_path, {}).append([one])
+    assert "check" not in earlier.field("attempts").type.value_type.names
+    store = ConstructionStore.open_for_append(tmp_path, {})
+    store.append([one.model_copy(update={"index": "b"})])
+    assert [query.kept.trajectory for query in store] == [RECONSTRUCTION] * 2
+    assert [query.kept.check for query in store] == [None, None]
 
 
 def test_a_query_in_two_stores_is_refused(tokenizer, tmp_path, monkeypatch):

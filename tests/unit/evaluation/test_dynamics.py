@@ -114,4 +114,16 @@ def test_the_funnel_sums_steps_and_ranks_the_reasons_of_rejection(tmp_path):
     stages = {"attempted": 16, "parsed": 14, "spliced": 12, "correct": 10, "trained": 6}
     assert log.funnel() == Funnel(stages, {"too_long": 4, "leak": 2}, steps=2, steps_with_trained_rows=1)
     assert list(log.funnel().rejected) == ["too_long", "leak"]
+    assert (log.funnel().objections, log.funnel().faithful_share) == ({}, None)
     assert other.funnel() is None
+
+
+def test_the_funnel_pools_what_a_check_said_by_the_correct_constructions_of_each_step(tmp_path):
+    def step(correct, share, **labels):
+        check = {f"check/{name}": count for name, count in labels.items()} | {"check/faithful_share": share}
+        return {f"tapo/construct/{name}": value for name, value in {"correct": correct, **check}.items()}
+
+    steps = {1: step(6, 0.5, false_step=1, objected=3, took_back=2, error=0), 2: step(2, 1.0, false_step=4, objected=4)}
+    (log,) = read_training_logs([write_log(tmp_path / "run", steps | {3: step(0, None, objected=0)})])
+    assert log.funnel().objections == {"false_step": 5, "took_back": 2}
+    assert log.funnel().faithful_share == (6 * 0.5 + 2 * 1.0) / 8

@@ -88,6 +88,20 @@ def test_needless_reflection_is_a_figure_where_the_dump_tells_it_and_no_word_whe
     assert "needless" not in text_of(silent) and "needless_reflection" not in values(silent)
 
 
+def test_the_faithful_share_is_over_correct_responses_where_the_dump_tells_it(tmp_path):
+    told = write_step(tmp_path / "told", 0, problems((1, 2)), faithful=1)
+    rows = [json.loads(line) for line in (told / "0.jsonl").read_text().splitlines()]
+    for row, faithful in zip(rows, (0, 0, 1, 0, 1, 0, 1, 1), strict=True):
+        row["faithful"] = faithful
+    (told / "0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    correct = [row["faithful"] for row in rows if row.get("acc", row["score"]) > 0.5]
+    report = build_report([told])
+    assert len(correct) == 3 and values(report)["faithful"] == sum(correct) / 3
+    assert "correct responses without an objection to their text" in text_of(report)
+    silent = build_report([write_step(tmp_path / "silent", 0, problems((1, 2)))])
+    assert "objection" not in text_of(silent) and "faithful" not in values(silent)
+
+
 def test_pass_at_k_agrees_with_an_independent_implementation_on_random_counts(tmp_path):
     import random
 

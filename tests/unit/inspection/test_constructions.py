@@ -65,6 +65,17 @@ def test_filters_combine_and_keep_the_order_of_steps(tmp_path, wanted, expected)
     assert found.load(leak) == construction_record(2, "a", outcome="leak")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [("false_step", "b"), ("no_objection", "a"), ("objected", "b"), ("error", "c"), ("other", ""), (None, "abcd")],
+)
+def test_a_verdict_of_the_check_is_a_filter_and_is_counted(tmp_path, verdict, expected):
+    records = [construction(1, name, check=said) for name, said in zip("abc", ("", "false_step", "error"), strict=True)]
+    found = read_constructions(write_dump(tmp_path, [*records, construction(1, "d")]))
+    assert "".join(entry.key[0] for entry in found.chosen(asked(verdict=verdict))) == expected
+    assert found.checks == {"no_objection": 1, "false_step": 1, "error": 1}
+
+
 def test_a_filter_that_cannot_work_is_named_with_what_is_allowed():
     with pytest.raises(ValueError, match=r"outcome = 'kept' .* allowed are trained, rejected, all"):
         asked(outcome="kept")

@@ -38,7 +38,15 @@ def test_a_trajectory_is_on_the_page_with_its_weights(tmp_path):
     assert (report.shown, report.fitting, report.total, report.unshaded) == (1, 1, 1, 0)
     assert report.size == (tmp_path / "new" / "page.html").stat().st_size
     [line], [text] = contents(tmp_path / "new" / "page.html")
-    assert line == {"step": 1, "outcome": "trained", "reward": 1.0, "correct": True, "kept": 2, "excerpt": "Q"}
+    assert line == {
+        "step": 1,
+        "outcome": "trained",
+        "reward": 1.0,
+        "correct": True,
+        "kept": 2,
+        "check": None,
+        "excerpt": "Q",
+    }
     assert text["wrong"][: text["prefix_units"]] == "P1 "
     assert (text["reflection"], text["correction"], text["analysis"], text["answer"]) == (
         "R1 ",
@@ -48,6 +56,18 @@ def test_a_trajectory_is_on_the_page_with_its_weights(tmp_path):
     )
     assert (text["weights"], text["lengths"]) == ("1 0.012 10 0.5 0.25", "2 1 3 2 0")
     assert (text["trained_step"], text["advantage"]) == (3, 0.5)
+
+
+def test_verdicts_of_a_check_are_counted_and_chosen_by_where_there_are_any(tmp_path):
+    page = tmp_path / "page.html"
+    records = [construction(check="false_step"), *(construction(check="") for _ in range(3)), construction()]
+    write_page(write_dump(tmp_path, records), page)
+    assert [line["check"] for line in contents(page)[0]] == ["false_step", *["no_objection"] * 3, None]
+    html = page.read_text()
+    assert '<option value="false_step">false_step</option>' in html and 'data-check="no_objection"' in html
+    assert "<td>3</td><td>75.0%</td>" in html
+    write_page(write_dump(tmp_path, [construction()]), page)
+    assert 'id="check"' not in page.read_text()
 
 
 def test_offsets_count_utf16_units_as_the_script_does(tmp_path):

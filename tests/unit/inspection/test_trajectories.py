@@ -36,6 +36,19 @@ def test_a_trajectory_shows_its_segments_the_dropped_tail_and_its_sibling_folded
     assert "sibling line 8" in text and "--full" not in text
 
 
+def test_what_the_check_said_stands_with_a_trajectory_and_is_counted_under_the_funnel(tmp_path):
+    said = [construction(1, check=""), construction(2, check=""), construction(3, check="false_step")]
+    write_dump(tmp_path, [*said, construction(4, outcome="leak")])
+    number, text = printed(tmp_path, limit=9)
+    assert number == 4
+    assert "step 3 · trained · reward 1 · 2 tokens kept · check: false_step" in text
+    assert "step 1 · trained · reward 1 · 2 tokens kept · check: no_objection" in text
+    assert "attempted 4, parsed 4, spliced 3, correct 3, trained 3\ncheck: no_objection 2, false_step 1\n" in text
+    assert printed(tmp_path, verdict="objected")[0] == 1
+    write_dump(tmp_path, [construction()])
+    assert "check" not in printed(tmp_path)[1]
+
+
 def test_a_rejected_construction_shows_its_raw_answer_and_the_wrong_rollout(tmp_path):
     write_dump(tmp_path, [construction(step=3, outcome="leak"), construction(outcome="timeout", answer="")])
     number, text = printed(tmp_path)

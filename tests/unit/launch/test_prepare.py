@@ -8,16 +8,19 @@ from tests.stand_ins.trainer import MODEL, composed
 def test_what_workers_elsewhere_could_not_read_travels_in_the_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prompt.txt").write_text("{query}{wrong}{correct}")
+    (tmp_path / "own.py").write_text("def check(**given):\n    return ''\n")
     config = composed(
         "+tapo=default",
         "algorithm.tapo.construction.prompt_file=prompt.txt",
         "algorithm.tapo.dump_dir=dump",
+        "algorithm.tapo.construction.check=own.py:check",
         f"actor_rollout_ref.model.path={MODEL}",
         "algorithm.adv_estimator=tapo",
     )
     prepare_run(config)
     assert (config.trainer.v1.trainer_mode, config.algorithm.adv_estimator) == ("sync", "grpo")
     assert config.algorithm.tapo.dump_dir == str(tmp_path / "dump")
+    assert config.algorithm.tapo.construction.check == f"{tmp_path}/own.py:check"
     (tmp_path / "prompt.txt").unlink()
     assert read_tapo_config(config).template() == "{query}{wrong}{correct}"
 

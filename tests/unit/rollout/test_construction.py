@@ -181,6 +181,25 @@ def test_failed_constructions_are_trained_as_negatives_unless_contrast_is_none(t
     assert report.funnel["correct"] == 0
 
 
+@pytest.mark.parametrize(
+    ("action", "outcome", "kind"),
+    [
+        ("count", "trained", "micro_reflective"),
+        ("drop", "check", "micro_reflective"),
+        ("drop", "check", "extra_correct"),
+    ],
+)
+def test_what_the_check_objects_to_is_counted_and_dropped_only_where_it_is_asked_to(tokenizer, action, outcome, kind):
+    async def check(attempt):
+        return "false_step"
+
+    options = {"construction": {"timeout_s": 60.0, "check_action": action}, "reconstruction": kind}
+    builder = replace(constructor(tokenizer, Engine(tokenizer), **options), check=check)
+    built, report = run(builder, settled_group(tokenizer))
+    assert outcomes(built) == [outcome] * 4 and report.checks == report.correct_checks == {"false_step": 4}
+    assert report.funnel["correct"] == 4 and report.rejected["check"] == (4 if action == "drop" else 0)
+
+
 def test_the_full_reconstruction_goes_through_the_same_code(tokenizer):
     engine = Engine(tokenizer, f"<analysis>a</analysis><reconstruction>{RIGHT}</reconstruction>")
     builder = constructor(tokenizer, engine, reconstruction="full")

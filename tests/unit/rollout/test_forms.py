@@ -1,12 +1,16 @@
 """Constructions in every form, with an engine that answers as the form asks for."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
+from tapo.core.phrases import load_detector
 from tapo.core.tokens import decode
-from tests.stand_ins.groups import Engine, constructor, outcomes, run, settled_group
-from tests.stand_ins.texts import ANSWER, RECONSTRUCTION
+from tapo.rollout.group_report import GroupReport
+from tapo.rollout.worker import TapoAgentLoopWorker
+from tests.stand_ins.groups import JUDGE, Engine, constructor, outcomes, rollout, run, settled_group
+from tests.stand_ins.texts import ANSWER, RECONSTRUCTION, RIGHT
 
 OPENING = "<analysis>The difference is wrong.\n<quote>Step 2: 84-39=55</quote></analysis>\n<reconstruction>"
 REFLECTION = "Wait, 84-39 is not 55.\n"
@@ -116,12 +120,21 @@ def test_a_quote_that_means_no_passage_drops_the_candidate_before_anything_more_
 @pytest.mark.parametrize("reflecting", [True, False])
 def test_a_group_in_which_a_reflecting_rollout_is_right_corrects_by_itself_where_both_are_mixed(tokenizer, reflecting):
     group = settled_group(tokenizer)
-    if reflecting:
-        right = next(one for one in group.rollouts if one.correctness)
-        right.output.response_ids = [*tokenizer.encode(RECONSTRUCTION, add_special_tokens=False), 0]
+    group.reflects_rightly = reflecting
     _, constructions, report = built(tokenizer, group, correction="mixed")
     assert outcomes(constructions) == ["trained"] * 4
     assert {one.attempt.own for one in constructions} == {reflecting} and report.own == 4 * reflecting
+
+
+@pytest.mark.parametrize(
+    ("text", "reward", "told"), [(RECONSTRUCTION, 1.0, True), (RECONSTRUCTION, 0.0, False), (RIGHT, 1.0, False)]
+)
+def test_a_group_reflects_rightly_where_one_rollout_is_both_reflecting_and_correct(tokenizer, text, reward, told):
+    group = settled_group(tokenizer, n_wrong=1, n_right=0)
+    group.add(1, rollout(tokenizer, text, reward), {"uid": "uid"})
+    worker = SimpleNamespace(tokenizer=tokenizer, _detector=load_detector(), _judge=JUDGE)
+    TapoAgentLoopWorker._look_at(worker, group, GroupReport())
+    assert group.reflects_rightly is told
 
 
 def test_an_engine_without_stop_strings_is_asked_piece_by_piece(tokenizer):

@@ -4,12 +4,25 @@ from types import SimpleNamespace
 
 import pytest
 
+from tapo import transfer
+from tapo.config import ConfigError, TapoConfig
 from tapo.core.attempt import Attempt, Candidate, Response
+from tapo.core.check import FunctionCheck
+from tapo.core.groups import REF_TAG
 from tapo.core.phrases import load_detector
 from tapo.core.reconstruction import Spliced
 from tapo.rollout.constructed_row import Construction
 from tapo.rollout.group_report import GroupReport
 from tapo.rollout.worker import TapoAgentLoopWorker
+
+
+class Boxes:
+    """A vocabulary with an answer for a word."""
+
+    all_special_ids = ()
+
+    def decode(self, ids, **options):
+        return "".join(("1+1=3", "\\boxed{2}", "5", ".")[token] for token in ids)
 
 
 class Words:
@@ -51,3 +64,39 @@ def test_rollouts_are_looked_at_for_reflections_in_their_text_and_the_extra_info
     worker, report = SimpleNamespace(tokenizer=tokenizer, _detector=load_detector()), GroupReport()
     TapoAgentLoopWorker._look_at(worker, SimpleNamespace(rollouts=rollouts), report)
     assert (report.looked_at, report.reflecting, report.judged_needless, report.needless) == (3, 2, 2, 1.0)
+
+
+def test_the_check_is_loaded_where_the_worker_starts_and_only_where_the_run_constructs(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("def check(**given):\n    return 'odd'\n", encoding="utf-8")
+
+    def loaded(**options):
+        return TapoAgentLoopWorker._check(SimpleNamespace(_tapo=TapoConfig.from_mapping(options)))
+
+    assert isinstance(loaded(construction={"check": f"{file}:check"}), FunctionCheck)
+    assert loaded() is None and loaded(enable=False, construction={"check": f"{file}:check"}) is None
+    with pytest.raises(ConfigError, match=r"algorithm\.tapo\.construction\.check = '.*own\.py:chekc' cannot work"):
+        loaded(construction={"check": f"{file}:chekc"})
+
+
+async def test_the_tag_of_a_constructed_row_says_where_its_answer_stands(monkeypatch):
+    tags = {}
+
+    async def tag_row(key, tag):
+        tags[key] = tag
+
+    async def put(self, output, validate, **fields):
+        assert fields["uid"] == "u_ref"
+
+    monkeypatch.setattr(transfer, "tag_row", tag_row)
+    monkeypatch.setattr(TapoAgentLoopWorker.__mro__[1], "_agent_loop_postprocess", put)
+    worker = object.__new__(TapoAgentLoopWorker)
+    worker.tokenizer = Boxes()
+    responses = (Response(0, [0, 1], "1+1=3 ", 0.0), Response(1, [2], "2", 1.0))
+    spliced = Spliced([0, 1, 2, 1, 3], 2, "", prefix="1+1=3\\boxed{2}", correction="5\\boxed{2}.")
+    attempt = Attempt(Candidate([], *responses), spliced=spliced)
+    wrong = SimpleNamespace(session_id=3, fields={})
+    construction = Construction(SimpleNamespace(uid="u"), 8, wrong, None, attempt, output=SimpleNamespace())
+    await worker._publish(construction)
+    tag = {"source_key": "u_3_0", "prefix_length": 2, "reflection_length": 0, "answer_begin": 3, "answer_length": 1}
+    assert tags == {"u_ref_8_0": {REF_TAG: tag}}
