@@ -31,7 +31,7 @@ class Run:
     """A group of rollouts, their constructions, and what the engine was asked for these."""
 
     def __init__(self, words, **construction):
-        self.words, self.query, self.requests = words, texts.query(5, seed=0), []
+        self.words, self.query, self.requests = words, "", []
         config = TapoConfig.from_mapping({"construction": construction, "n_pos": 1, "n_neg": 1})
         self.author = Author(words, templates(config), SURE, LENGTH, seed=1)
         self.builder = GroupConstructor(
@@ -54,6 +54,15 @@ class Run:
     def answer(self):
         return texts.solution(self.query)
 
+    def eligible(self):
+        """(a group, its pairs) of the first query whose rollouts are mixed."""
+        for number in range(50):
+            self.query = texts.query(number, seed=0)
+            group = self.group()
+            if len(pairs := self.builder.candidates(group, step=1)) == 4:
+                return group, pairs
+        raise AssertionError("no query is answered rightly and wrongly")
+
     def group(self):
         messages = [{"role": "user", "content": self.query}]
         ids = prompt_ids(messages, self.words, {})
@@ -72,8 +81,7 @@ class Run:
         return group
 
     async def construct(self):
-        group = self.group()
-        pairs = self.builder.candidates(group, step=1)
+        group, pairs = self.eligible()
 
         async def publish(construction):
             pass
