@@ -93,8 +93,10 @@ class Link:
             self._stirred.clear()
             while not await self._is_asleep():
                 await asyncio.sleep(LOOK_EVERY_S)
+            begin = time.thread_time()
             wake_at = min(self._timers.values(), default=math.inf)
             self.engine.report.remote(self.number, self._sent, self._received, wake_at)
+            self.seconds += time.thread_time() - begin
 
     async def _listen(self) -> None:
         """Wake up what waits for a time that has come."""

@@ -66,11 +66,12 @@ class Replica:
         return now, finished
 
     def abort(self, now: float) -> None:
-        """Forget whatever is being served, as an engine does that is put to sleep."""
+        """Forget whatever is being served and cached, as an engine does that is put to sleep for new weights."""
         self._advance(now)
         self._line.clear()
         self._prefills.clear()
         self._decoding.clear()
+        self._cache = PrefixCache(self._rates.cache_tokens, self._rates.block)
         self._prefilled_at = math.inf
 
     def _rate(self) -> float:

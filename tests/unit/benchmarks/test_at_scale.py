@@ -79,12 +79,14 @@ def test_the_cache_forgets_what_was_used_longest_ago():
     assert (cache.find(range(8)), cache.find(range(100, 108))) == (0, 4)
 
 
-def test_a_replica_put_to_sleep_answers_nothing_more():
+def test_a_replica_put_to_sleep_answers_nothing_more_and_its_cache_is_gone():
     world = World(ROUND, replicas=1)
-    world.submit(0, 1, prompt=range(100), answer=range(10))
+    for number in (1, 2):
+        world.submit(0, number, prompt=range(100), answer=range(10))
+    assert events(world, 1) == [(2.0, 1)]
     world.spend(60.0)
-    world.submit(0, 2, prompt=range(5000, 5100), answer=range(10))
-    assert events(world, 1) == [(62.0, 2)]
+    world.submit(0, 3, prompt=range(100), answer=range(10))
+    assert events(world, 1) == [(2.0 + 60.0 + 2.0, 3)]
 
 
 @pytest.fixture(scope="module")
