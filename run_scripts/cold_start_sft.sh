@@ -42,7 +42,9 @@ python -m tapo.training_progress "$OUT" "${STEPS:-0}" "cold start" -- \
   torchrun ${TORCHRUN:---standalone} --nproc_per_node="$NPROC" -m verl.trainer.sft_trainer \
   --config-path "$(cd "$(dirname "$CONFIG")" && pwd)" --config-name "$(basename "$CONFIG" .yaml)" "$@"
 last="$(cat "$OUT/checkpoints/latest_checkpointed_iteration.txt")"
-ln -sfn "checkpoints/global_step_$last/huggingface" "$OUT/model"
-[[ -f "$OUT/model/config.json" ]] || { echo "no model in $OUT/checkpoints/global_step_$last/huggingface" >&2; exit 1; }
-python -m tapo.cold_start.taught_form "$DATA/train.parquet" "$OUT/model"
+written="checkpoints/global_step_$last/huggingface"
+[[ -f "$OUT/$written/config.json" ]] || { echo "no model in $OUT/$written" >&2; exit 1; }
+# What the chats teach to write lies beside the model before that counts as complete.
+python -m tapo.cold_start.taught_form "$DATA/train.parquet" "$OUT/$written"
+ln -sfn "$written" "$OUT/model"
 echo "The cold-started model is $OUT/model"

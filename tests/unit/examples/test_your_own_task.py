@@ -122,7 +122,7 @@ def test_the_quickstart_finds_every_number_in_a_tasks_file(task, folder):
     names = re.findall(r"(\w+)=", declared)
     assert len(names) == 7
     for path in (task, folder):
-        lines = f'set -eu; COMMON=common; source {path}/quickstart.sh; printf "%s\\n" ' + " ".join(
+        lines = f'set -eu; COMMON=common; TEACHER=t; source {path}/quickstart.sh; printf "%s\\n" ' + " ".join(
             f'"${{{name}[0]}}"' for name in names
         )
         values = subprocess.run(["bash", "-c", lines], check=True, capture_output=True, text=True).stdout.splitlines()

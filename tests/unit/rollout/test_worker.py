@@ -54,15 +54,16 @@ def test_the_dump_alone_says_where_each_token_of_a_spliced_text_ends(built, dump
 def test_rollouts_are_looked_at_for_reflections_in_their_text_and_the_extra_info_of_their_reward(tokenizer):
     def rollout(text, **fields):
         ids = tokenizer.encode(text, add_special_tokens=False)
-        return SimpleNamespace(output=SimpleNamespace(response_ids=ids, extra_fields=fields))
+        return SimpleNamespace(output=SimpleNamespace(response_ids=ids, extra_fields=fields), correctness=0.0)
 
     rollouts = [
         rollout("1+1=3. Wait, 1+1=2.", reward_extra_info={"needless_reflection": False}),
         rollout("1+1=2. Wait, 1+1=2.", reward_extra_info={"needless_reflection": True}),
         rollout("1+1=2", reward_extra_info=None),
     ]
-    worker, report = SimpleNamespace(tokenizer=tokenizer, _detector=load_detector()), GroupReport()
-    TapoAgentLoopWorker._look_at(worker, SimpleNamespace(rollouts=rollouts), report)
+    judge, report = SimpleNamespace(reward_threshold=0.5), GroupReport()
+    worker = SimpleNamespace(tokenizer=tokenizer, _detector=load_detector(), _judge=judge)
+    TapoAgentLoopWorker._look_at(worker, SimpleNamespace(rollouts=rollouts, reflects_rightly=False), report)
     assert (report.looked_at, report.reflecting, report.judged_needless, report.needless) == (3, 2, 2, 1.0)
 
 

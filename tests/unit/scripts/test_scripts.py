@@ -63,6 +63,7 @@ def test_the_cold_start_runs_its_stages_in_order_and_leaves_what_rl_takes(run, t
         f"data filter {work}/rollouts",
         f"cold-start build {work}/rollouts",
         "python -m tapo.training_progress",
+        "python -m tapo.cold_start.taught_form",
     ]
     names = ("aime2024", "aime2025", "hmmt_feb_2025")
     assert " ".join(f"--against {work}/data/{name}.parquet" for name in names) in calls[3]
@@ -135,7 +136,10 @@ def test_sft_is_skipped_when_complete_and_refused_with_other_data(run, tmp_path)
     for split in ("train", "val"):
         (chats / f"{split}.parquet").write_text(split)
     variables = {"MODEL": "m", "DATA": str(chats), "OUT": str(tmp_path / "sft")}
-    assert len(run("cold_start_sft.sh", **variables)[2]) == 1
+    trained, noted = run("cold_start_sft.sh", **variables)[2]
+    assert trained.startswith("python -m tapo.training_progress")
+    written = f"{tmp_path}/sft/checkpoints/global_step_7/huggingface"
+    assert noted == f"python -m tapo.cold_start.taught_form {chats}/train.parquet {written}"
     status, output, calls = run("cold_start_sft.sh", **variables)
     assert (status, calls) == (0, []) and "model is complete" in output
     (chats / "train.parquet").write_text("changed")
@@ -151,8 +155,10 @@ def test_a_missing_variable_is_named(run, script, missing):
 
 
 def baseline(run, out, **variables):
+    """As `run`, without what notes the form of chats that teach none."""
     given = {"RUN": "sft", "MODEL": "m", "DATA": "d", "CONFIG": "my.yaml", "STEPS": "4 9", "OUT": str(out)}
-    return run("baseline_sft.sh", **(given | variables))
+    status, output, calls = run("baseline_sft.sh", **(given | variables))
+    return status, output, [call for call in calls if "tapo.cold_start.taught_form" not in call]
 
 
 def test_an_sft_baseline_collects_once_and_learns_the_first_steps_of_each_number(run, tmp_path):
