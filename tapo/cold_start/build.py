@@ -18,7 +18,7 @@ from tapo.cold_start.store import KEPT, ConstructionStore
 from tapo.config import FormOptions
 from tapo.core.asking import TokenBudget
 from tapo.core.check import FunctionCheck
-from tapo.core.form import Form
+from tapo.core.form import PAPER_FORM, Form
 from tapo.data.rollout_store import QueryRollouts, RolloutStore
 from tapo.files.fingerprint import differences, fingerprint_of_model
 from tapo.files.markers import is_complete, stage
@@ -83,10 +83,11 @@ def construction_fingerprint(
 ) -> dict[str, Any]:
     """What decides about constructions. Rollouts may still be added to the sources: finished queries stay."""
     asked = next(iter(prompts))
-    engine = {"sampling": options.part(Sampling), "asked": asked._asdict()}
+    # What is new is said only where it is not as it was: a store that was made before is gone on with.
+    form = {} if asked == PAPER_FORM else {"asked": asked._asdict()}
+    engine = {"sampling": options.part(Sampling), **form}
     answers: dict[str, Any] = {"answers": teacher.fingerprint} if teacher else engine
     if options.check is not None:
-        # Only then: a store that was made without one is gone on with.
         answers["check"] = {"function": fingerprint_of_function(options.check), "action": options.check_action}
     return {
         "rollouts": [source.fingerprint for source in sources],

@@ -21,6 +21,8 @@ _TYPES = {
     **dict.fromkeys(("is_correct", "has_reflection", "own"), pa.bool_()),
     "reached": pa.list_(pa.string()),
 }
+ADDED = {"check", "prompt_tokens", "placed_tokens", "anchor", "own"}
+"""Fields that earlier stores lack."""
 IDS = {"ids", "wrong_ids", "token_lengths"}
 """Fields that a cold start does not keep: its trajectories are learned as text."""
 
@@ -71,7 +73,7 @@ class ConstructionStore(PartStore[QueryConstructions]):
 
     what = "constructions"
     schema = SCHEMA
-    earlier = (_schema(_attempt(without={"check"})),)
+    earlier = (_schema(_attempt(without=ADDED)),)
     row = QueryConstructions
 
     @staticmethod

@@ -15,7 +15,7 @@ from tapo.cold_start.chats import write_chats
 from tapo.cold_start.datasheet import Tally, datasheet
 from tapo.cold_start.mixture import KINDS, choose, held_out, messages_of
 from tapo.cold_start.options import Limits, Recipe
-from tapo.cold_start.store import IDS, INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
+from tapo.cold_start.store import ADDED, IDS, INELIGIBLE, KEPT, ConstructionStore, QueryConstructions
 from tapo.core.asking import Answer, TokenBudget
 from tapo.core.attempt import Attempt, Candidate, Response
 from tapo.core.form import PAPER_FORM
@@ -312,13 +312,13 @@ def test_a_check_judges_the_trajectories_of_a_cold_start_too(tokenizer, tmp_path
 
 def test_constructions_that_were_stored_before_there_were_checks_are_read_as_before(tokenizer, tmp_path, monkeypatch):
     one = construct(tokenizer, Script(ANSWER), rollouts(tokenizer))
-    plain = one.model_dump(exclude={"attempts": {"__all__": {*IDS, "check"}}})
+    plain = one.model_dump(exclude={"attempts": {"__all__": {*IDS, *ADDED}}})
     [earlier] = ConstructionStore.earlier
     with monkeypatch.context() as before:
         before.setattr(ConstructionStore, "schema", earlier)
         before.setattr(ConstructionStore, "to_table", lambda self, rows: pa.Table.from_pylist([plain], schema=earlier))
         ConstructionStore.open_for_append(tmp_path, {}).append([one])
-    assert "check" not in earlier.field("attempts").type.value_type.names
+    assert not ADDED & set(earlier.field("attempts").type.value_type.names)
     store = ConstructionStore.open_for_append(tmp_path, {})
     store.append([one.model_copy(update={"index": "b"})])
     assert [query.kept.trajectory for query in store] == [RECONSTRUCTION] * 2
