@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.harness import ENVIRONMENT, ROOT
 
+pytestmark = pytest.mark.slow
+
 SIZE = ["--queries", "8", "--workers", "2", "--devices", "2", "--response-length", "512"]
 
 
