@@ -28,6 +28,7 @@ def opsd(folder, data, *overrides):
     return run
 
 
+@pytest.mark.slow
 def test_the_log_ratio_of_teacher_and_student_is_the_advantage_that_is_trained(tmp_path, data):
     run = opsd(tmp_path, data, "algorithm.opsd.clip=3")
     for step in run.steps.values():

@@ -180,6 +180,7 @@ def filtered_adapter_run(tmp_path_factory, data):
     )
 
 
+@pytest.mark.slow
 def test_the_filter_of_dapo_replaces_whole_queries_and_keeps_constructed_rows_beside_theirs(filtered_adapter_run):
     run = filtered_adapter_run
     rollouts = by_group(run.trained(), constructed=False)
@@ -191,6 +192,7 @@ def test_the_filter_of_dapo_replaces_whole_queries_and_keeps_constructed_rows_be
     assert run.steps[1]["tapo/groups/eligible"] == run.steps[1]["tapo/groups/total"] == PROMPTS
 
 
+@pytest.mark.slow
 def test_an_adapter_learns_from_constructed_rows(filtered_adapter_run):
     run = filtered_adapter_run
     assert run.steps[1]["tapo/construct/trained"] > 0
