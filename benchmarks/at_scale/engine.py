@@ -86,7 +86,7 @@ class SimulatedEngine:
         self._got[participant] += 1
         self._go_on()
         await ended
-        del self._named[request_id]
+        self._named.pop(request_id, None)
         log_probs = [-0.3] * len(answer.ids) if sampling_params.get("logprobs") else None
         return TokenOutput(
             token_ids=answer.ids,
@@ -113,14 +113,15 @@ class SimulatedEngine:
         return await rings
 
     async def leave(self, participant: int, request_id: str) -> None:
-        """Nobody waits for an answer any more. The request goes on in its replica, as in an engine that is not told."""
+        """Nobody waits for an answer any more, and its request is aborted in its replica."""
         self._got[participant] += 1
-        waiting = self._waiting.pop(self._named.get(request_id, -1), None)
+        number = self._named.pop(request_id, -1)
+        waiting = self._waiting.pop(number, None)
         if waiting is None:
             # Answered at the same simulated time: that message was counted and will not be read.
             self._told[participant] -= 1
         else:
-            waiting.ended.set_result(None)
+            self._counts.tokens[waiting.kind] += self._world.abort(number)
         self._go_on()
 
     async def expect(self, participants: Sequence[int]) -> None:

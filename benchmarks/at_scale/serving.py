@@ -65,7 +65,26 @@ class Replica:
         self._move_on(now)
         return now, finished
 
-    def abort(self, now: float) -> None:
+    def abort(self, now: float, number: int) -> int:
+        """Give up a request: how many tokens of its answer were decoded; 0 where there is none of the number."""
+        self._advance(now)
+        decoded = 0
+        if any(request.number == number for request in self._line):
+            self._line = deque(request for request in self._line if request.number != number)
+        elif any(request.number == number for request in self._prefills):
+            if self._prefills[0].number == number:
+                self._prefilled_at = math.inf
+            self._prefills = deque(request for request in self._prefills if request.number != number)
+        elif found := [entry for entry in self._decoding if entry[1] == number]:
+            [(end, _, request)] = found
+            self._decoding.remove(found[0])
+            heapq.heapify(self._decoding)
+            decoded = int(len(request.answer) - (end - self._advanced))
+            self.decoded += decoded
+        self._move_on(now)
+        return decoded
+
+    def put_to_sleep(self, now: float) -> None:
         """Forget whatever is being served and cached, as an engine does that is put to sleep for new weights."""
         self._advance(now)
         self._line.clear()

@@ -29,6 +29,10 @@ class World:
         """A request reaches a replica now; `number` is its own."""
         self.served[replica].submit(self.now, Request(number, prompt, answer))
 
+    def abort(self, number: int) -> int:
+        """A request is given up now: the tokens that were decoded of its answer."""
+        return sum(replica.abort(self.now, number) for replica in self.served)
+
     def sleep(self, number: int, seconds: float) -> None:
         """Something waits so long; `number` is its own."""
         heapq.heappush(self._sleeps, (self.now + seconds, number))
@@ -37,7 +41,7 @@ class World:
         """The clock goes on while the engine stands still, and forgets what it was at."""
         self.now += seconds
         for replica in self.served:
-            replica.abort(self.now)
+            replica.put_to_sleep(self.now)
 
     def jump(self, until: float = math.inf) -> list[int]:
         """Go on to the next time at which something is answered or a sleep ends: the number of what does.

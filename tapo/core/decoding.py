@@ -56,13 +56,11 @@ class Decoding:
         tokenizer: Hugging Face tokenizer.
         ends: whether tokens end as the policy ends a turn.
         piece: most tokens of a request; None asks for all of them in one.
-        check: called in front of each request; raises where it should not be made any more.
     """
 
     tokenizer: Any
     ends: Callable[[Sequence[int]], bool]
     piece: int | None = None
-    check: Callable[[], None] = lambda: None
 
     async def run(
         self, sample: Sample, prompt_ids: Sequence[int], most: int, until: str | None, usage: Usage
@@ -73,7 +71,6 @@ class Decoding:
         """
         ids: list[int] = []
         while True:
-            self.check()
             wanted = min(self.piece or most, most - len(ids))
             new = await sample(Request([*prompt_ids, *ids], wanted, until))
             usage.prompt += len(prompt_ids) + len(ids)

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from tapo.core.funnel import ConstructionError
 from tapo.core.reconstruction import Spliced, response_text
 from tapo.core.selection import select_candidates
 from tapo.rollout.constructed_row import Construction, constructed_output
+from tapo.rollout.deadline import Deadline
 from tapo.rollout.group import Group, Rollout
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ ScoreOutput = Callable[[AgentLoopOutput, Mapping[str, Any]], Awaitable[None]]
 
 
 PIECE_TOKENS = 256
-"""Of a request, where the engine cannot stop at a text by itself, or a deadline may come in between."""
+"""Of a request, where the engine cannot stop at a text by itself."""
 
 
 Publish = Callable[[Construction], Awaitable[None]]
@@ -52,8 +53,7 @@ class GroupConstructor:
     chat_template_kwargs: Mapping[str, Any]
     stops_at_text: bool = True
     """Whether the engine takes stop strings."""
-    too_late: Callable[[], bool] = lambda: False
-    """Whether the deadline of constructions has come."""
+    deadline: Deadline = field(default_factory=lambda: Deadline(None))
     check: CheckSpliced | None = None
     """Asked of every scored trajectory."""
     _warned_of_thinking: bool = False
@@ -77,9 +77,7 @@ class GroupConstructor:
 
     @cached_property
     def _piece(self) -> int | None:
-        construction = self.config.construction
-        whole = self.stops_at_text and construction.deadline is None
-        return construction.slice_tokens or (None if whole else PIECE_TOKENS)
+        return self.config.construction.slice_tokens or (None if self.stops_at_text else PIECE_TOKENS)
 
     def form_of(self, group: Group) -> Form:
         """What a group's constructions are asked for: of two forms `own`, where a rollout that reflects is right."""
@@ -121,7 +119,7 @@ class GroupConstructor:
         candidate = Candidate(list(wrong.fields["raw_prompt"]), self._response(wrong), self._response(correct))
         first = Construction(group, session_id, wrong, correct, Attempt(candidate), self.form_of(group))
         ends_at = asyncio.get_running_loop().time() + self.config.construction.timeout_s
-        opened = await self._guard(first, self._open(first), ends_at)
+        opened = await self._guard(first, self._open, ends_at)
         if first.attempt.thought:
             self._warn_of_thinking()
         if not opened:
@@ -133,18 +131,26 @@ class GroupConstructor:
 
     async def _finish(self, construction: Construction, ends_at: float, publish: Publish) -> None:
         """Correct where the policy does, score, judge, publish."""
-        if not await self._guard(construction, self._score(construction), ends_at):
+        if not await self._guard(construction, self._score, ends_at):
             return
         # Behind the time-out: a row that is half published would be worse than a late one.
-        if await self._guard(construction, publish(construction)):
+        if await self._guard(construction, publish):
             construction.attempt.keep()
 
-    async def _guard(self, construction: Construction, work: Awaitable[None], ends_at: float | None = None) -> bool:
-        """Whether a part of the work was done; else the outcome says why not."""
+    async def _guard(
+        self,
+        construction: Construction,
+        work: Callable[[Construction], Awaitable[None]],
+        ends_at: float | None = None,
+    ) -> bool:
+        """Whether a part of the work was done; else the outcome says why not. With an end, the deadline holds too."""
         attempt = construction.attempt
-        left = None if ends_at is None else max(ends_at - asyncio.get_running_loop().time(), 0)
         try:
-            await asyncio.wait_for(work, left)
+            if ends_at is None:
+                await work(construction)
+            else:
+                left = max(ends_at - asyncio.get_running_loop().time(), 0)
+                await asyncio.wait_for(self.deadline.bound(lambda: work(construction)), left)
         except asyncio.TimeoutError:
             attempt.outcome = "timeout"
         except ConstructionError as error:
@@ -163,7 +169,7 @@ class GroupConstructor:
         """Ask, parse and splice."""
         if not self.config.asks_actor:
             return self._take_sibling(construction)
-        decoding = Decoding(self.tokenizer, construction.group.judge.ends, self._piece, self._check_deadline)
+        decoding = Decoding(self.tokenizer, construction.group.judge.ends, self._piece)
         temperature = {"temperature": self.config.construction.temperature}
 
         def prompt(messages: list[dict[str, str]]) -> list[int]:
@@ -186,7 +192,7 @@ class GroupConstructor:
             assert attempt.spliced is not None
             begun = [*wrong.output.prompt_ids, *attempt.spliced.ids]
             most = self.budget.response_length - len(attempt.spliced.ids)
-            decoding = Decoding(self.tokenizer, group.judge.ends, self._piece, self._check_deadline)
+            decoding = Decoding(self.tokenizer, group.judge.ends, self._piece)
 
             async def sample(request: Request) -> Sequence[int]:
                 return await self._sample(construction, request, {})
@@ -201,10 +207,6 @@ class GroupConstructor:
             return Verdict(reward, group.judge.is_correct(construction.output))
 
         await constructor.finish(construction.attempt, go_on, score)
-
-    def _check_deadline(self) -> None:
-        if self.too_late():
-            raise ConstructionError("deadline")
 
     def _take_sibling(self, construction: Construction) -> None:
         """The control `extra_correct`: the correct sibling as it is, with the reward and the log-probs it has."""

@@ -21,7 +21,9 @@ from tapo.core.tokens import response_text, turn_end_ids
 from tapo.functions import function_given
 from tapo.launch.context import construction_max_tokens
 from tapo.records import ConstructionRecord, RecordWriter
+from tapo.rollout.abort import aborting
 from tapo.rollout.construction import Construction, GroupConstructor
+from tapo.rollout.deadline import Deadline
 from tapo.rollout.group import Group, Judge
 from tapo.rollout.group_report import GroupReport
 from tapo.rollout.texts import answer_tokens
@@ -48,12 +50,13 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         self._groups: dict[str, Group] = {}
         self._warned: set[str] = set()
         self._detector = load_detector()
+        self._deadline = Deadline(self._tapo.construction.deadline)
         self._dump = RecordWriter(self._tapo.dump_dir, ConstructionRecord)
         self._constructor = GroupConstructor(
             self._tapo,
             self.tokenizer,
             # Looked up at each call: whoever replaces the worker's client replaces it here too.
-            generate=lambda **request: self.llm_client.generate(**request),
+            generate=lambda **request: aborting(self.llm_client).generate(**request),
             score=self._score,
             budget=TokenBudget(
                 response_length=rollout.response_length,
@@ -63,14 +66,10 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             chat_template_kwargs=config.data.get("apply_chat_template_kwargs", {}),
             # Others serve without a tokenizer, and cannot.
             stops_at_text=rollout.name == "vllm",
-            too_late=self._too_late,
+            deadline=self._deadline,
             check=self._check(),
         )
         self._samples = self._tapo.construction.samples
-        self._rolling_out = 0
-        """Sessions of training that have not settled."""
-        self._quiet_since = 0.0
-        """When the last of them did."""
 
     def _check(self) -> FunctionCheck | None:
         """The run's check, loaded where the worker starts: a node that lacks its file stops the run there."""
@@ -93,24 +92,15 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
 
     async def _run_agent_loop(self, sampling_params: dict, trajectory: dict, **kwargs: Any) -> None:
         group = self._groups.get(kwargs["uid"])
-        self._rolling_out += group is not None
+        if group is None:
+            return await super()._run_agent_loop(sampling_params, trajectory=trajectory, **kwargs)
+        self._deadline.begin()
         try:
             await super()._run_agent_loop(sampling_params, trajectory=trajectory, **kwargs)
         finally:
-            if group is not None:
-                self._settle()
-                if group.settle():
-                    await self._construct(group, step=int(kwargs["global_steps"]))
-
-    def _settle(self) -> None:
-        self._rolling_out -= 1
-        if not self._rolling_out:
-            self._quiet_since = time.monotonic()
-
-    def _too_late(self) -> bool:
-        """Whether constructions have gone on behind the last rollout for as long as they may."""
-        deadline = self._tapo.construction.deadline
-        return deadline is not None and not self._rolling_out and time.monotonic() - self._quiet_since > deadline
+            self._deadline.settle()
+            if group.settle():
+                await self._construct(group, step=int(kwargs["global_steps"]))
 
     async def _agent_loop_postprocess(
         self, output: AgentLoopOutput | list[AgentLoopOutput], validate: bool, **kwargs: Any

@@ -52,7 +52,8 @@ def test_two_ranks_minimise_a_clipped_forward_divergence_beside_grpo(tmp_path, d
     options = [f"algorithm.opsd.{option}" for option in options]
     run = opsd(tmp_path, data, "trainer.n_gpus_per_node=2", *options)
     for step in run.steps.values():
-        assert 0 < step["actor/opsd_divergence"] < 0.05 * 9
+        # Nine entries add 0.05 at most each. What the others take away is not clipped: p log(p/q) >= p - q.
+        assert -1 < step["actor/opsd_divergence"] < 0.05 * 9 and step["actor/opsd_divergence"] != 0
         assert step["critic/advantages/max"] > 0.1
         assert step["actor/loss"] == pytest.approx(
             step["actor/pg_loss"] + 0.5 * step["actor/opsd_divergence"], rel=1e-3

@@ -1,5 +1,6 @@
 """TAPO in the real verl: Ray, TransferQueue, FSDP2 and vLLM, from a cold-started checkpoint."""
 
+import json
 from collections import defaultdict
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
+from tests.e2e import faults
 from tests.e2e.harness import PROMPTS, ROLLOUTS, UPDATES_PER_STEP, launch, trained_rows
 
 N_ROWS = PROMPTS * ROLLOUTS
@@ -115,13 +117,16 @@ def test_a_run_stopped_after_a_checkpoint_goes_on_and_switched_off_it_is_the_run
     assert optimiser_steps(tapo_run.folder) == {3 * UPDATES_PER_STEP}
 
 
-def test_a_client_that_raises_or_hangs_costs_the_constructions_and_nothing_else(tmp_path, data):
+def test_a_client_that_raises_or_an_answer_that_never_comes_costs_the_constructions_and_nothing_else(tmp_path, data):
+    remains = tmp_path / "remains"
     run = launch(
         tmp_path,
         data,
         "trainer.total_training_steps=2",
         "actor_rollout_ref.rollout.agent.agent_loop_manager_class=tests.e2e.faults.FaultyManager",
         "algorithm.tapo.construction.timeout_s=1.5",
+        "actor_rollout_ref.rollout.max_model_len=1024",
+        environment={faults.REMAINS: str(remains)},
     )
     assert set(run.steps) == {1, 2}
     for metrics in run.steps.values():
@@ -132,6 +137,9 @@ def test_a_client_that_raises_or_hangs_costs_the_constructions_and_nothing_else(
         assert metrics["tapo/construct/trained"] == 0
         assert np.isfinite(metrics["actor/grad_norm"])
     assert len(run.trained()) == 2 * N_ROWS
+    # Groups construct beside one another: the last to end has none of its own or of others left.
+    counts = [json.loads(line) for line in remains.read_text().splitlines()]
+    assert max(group["while"] for group in counts) > 0 == counts[-1]["behind"]
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,8 @@ def token_divergence(
     Args:
         student_logits_TV: [T, V].
         teacher_log_probs_TK, teacher_ids_TK: of `top_k_log_probs`.
-        clip: most that an entry adds; None for no bound.
+        clip: most that an entry adds; None for no bound. What entries take away has none, so that a clipped sum may be
+            negative.
 
     Returns:
         [T], float32.

@@ -90,6 +90,19 @@ def test_a_replica_put_to_sleep_answers_nothing_more_and_its_cache_is_gone():
     assert events(world, 1) == [(2.99 + 60.0 + 2.0, 3)]
 
 
+def test_a_request_that_is_given_up_leaves_its_slot_and_what_was_decoded_of_it_is_known():
+    world = World(ROUND, replicas=1)
+    for number in (1, 2, 3):
+        world.submit(0, number, prompt=range(1000 * number, 1000 * number + 100), answer=range(20))
+    # 1 has 10 tokens at 2 s, when 2 is prefilled, and 12.5 at 2.5 s, when 2 has 2.5.
+    assert world.jump(until=2.5) == []
+    assert (world.abort(1), world.abort(1)) == (12, 0)
+    # 3 is in its place and not yet prefilled when it is given up too; 2 goes on alone all the time.
+    assert (world.jump(until=3.25), world.abort(3)) == ([], 0)
+    assert events(world, 1) == [(4.25, 2)]
+    assert world.served[0].decoded == 32
+
+
 @pytest.fixture(scope="module")
 def words():
     return tokenizer(seed=0)

@@ -18,7 +18,7 @@ class Digits:
         return "".join(str(token) for token in ids if token != END)
 
 
-def run(answer, *, piece=None, most=10, until=None, check=lambda: None):
+def run(answer, *, piece=None, most=10, until=None):
     """(what was decoded, tokens counted, the requests) where an engine would say `answer` behind [1, 2]."""
     requests, usage = [], Usage()
 
@@ -27,7 +27,7 @@ def run(answer, *, piece=None, most=10, until=None, check=lambda: None):
         begin = len(request.prompt_ids) - 2
         return answer[begin : begin + request.most]
 
-    decoding = Decoding(Digits(), lambda ids: bool(ids) and ids[-1] == END, piece, check)
+    decoding = Decoding(Digits(), lambda ids: bool(ids) and ids[-1] == END, piece)
     return asyncio.run(decoding.run(sample, [1, 2], most, until, usage)), usage, requests
 
 
@@ -47,16 +47,6 @@ def test_pieces_end_with_the_one_that_holds_the_text_or_fills_the_room():
     assert run([3, 4, 5, 6, 7, 8], piece=2, until="45")[0] == ([3, 4, 5, 6], False)
     assert run([3, 4, 5, 6, 7, 8], piece=2, most=5)[0] == ([3, 4, 5, 6, 7], False)
     assert run([3, 4, 5], piece=2, until="8")[0] == ([3, 4, 5], False)
-
-
-def test_no_request_is_made_that_the_check_refuses():
-    def refuses():
-        if next(asked):
-            raise ConstructionError("deadline")
-
-    asked = iter([False, True])
-    with pytest.raises(ConstructionError, match="deadline"):
-        run([3, 4, 5, 6], piece=2, check=refuses)
 
 
 def test_the_room_is_what_the_engine_has_and_never_less_than_an_answer_needs():

@@ -1,5 +1,6 @@
 """Constructions in every form, with an engine that answers as the form asks for."""
 
+import asyncio
 from collections import Counter
 from types import SimpleNamespace
 
@@ -7,9 +8,10 @@ import pytest
 
 from tapo.core.phrases import load_detector
 from tapo.core.tokens import decode
+from tapo.rollout.deadline import Deadline
 from tapo.rollout.group_report import GroupReport
 from tapo.rollout.worker import TapoAgentLoopWorker
-from tests.stand_ins.groups import JUDGE, Engine, constructor, outcomes, rollout, run, settled_group
+from tests.stand_ins.groups import JUDGE, Engine, constructor, outcomes, publish, rollout, run, settled_group
 from tests.stand_ins.texts import ANSWER, RECONSTRUCTION, RIGHT
 
 OPENING = "<analysis>The difference is wrong.\n<quote>Step 2: 84-39=55</quote></analysis>\n<reconstruction>"
@@ -153,13 +155,24 @@ def test_an_engine_without_stop_strings_is_asked_piece_by_piece(tokenizer):
     assert max(request["sampling_params"]["max_tokens"] for request in engine.requests) == 16
 
 
-def test_behind_the_deadline_no_further_request_is_made(tokenizer):
-    engine = Engine(tokenizer, script(tokenizer))
-    builder = constructor(tokenizer, engine, m_max=1, construction={"copy": "anchored", "deadline": 1.0})
-    builder.too_late = lambda: bool(engine.requests)
-    constructions, report = run(builder, settled_group(tokenizer))
-    assert outcomes(constructions) == ["deadline"] and report.rejected == {"deadline": 1}
-    assert len(engine.requests) == 1 and report.generated_tokens > 0
+def test_what_is_under_way_at_the_deadline_is_given_up_and_what_is_done_stays(tokenizer):
+    engine = Engine(tokenizer)
+    builder = constructor(tokenizer, engine, construction={"deadline": 0.2, "timeout_s": 60.0})
+    hangs = Engine(tokenizer, None)
+
+    async def generate(**request):
+        return await (hangs if len(engine.requests) == 2 else engine).generate(**request)
+
+    async def construct():
+        builder.deadline.begin()
+        builder.deadline.settle()
+        return await asyncio.gather(
+            *(builder.construct(group, *pair, j, publish) for j, pair in enumerate(builder.candidates(group, 7)))
+        )
+
+    builder.generate, builder.deadline, group = generate, Deadline(0.2), settled_group(tokenizer)
+    assert [outcomes(built) for built in asyncio.run(construct())] == [["trained"]] * 2 + [["deadline"]] * 2
+    assert len(hangs.requests) == 2
 
 
 def test_failed_corrections_of_the_policy_are_negatives_and_tell_what_a_reflection_is_worth(tokenizer):
