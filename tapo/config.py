@@ -150,14 +150,15 @@ class ConstructionConfig(FormOptions, CheckOptions, SpliceOptions):
     temperature: NotNegative = 1.0
     """Sampling temperature of the answer; top_p and top_k are the rollouts'."""
     timeout_s: Annotated[float, Needs("seconds > 0", lambda seconds: seconds > 0)] = 600.0
-    """Seconds after which one construction is given up. It counts waiting in the engine's queue and, in the
-    asynchronous modes, training phases in which the engine stands still: there it should be several steps long."""
+    """Seconds after which one construction is given up, and aborted in the engine. It counts waiting in the engine's
+    queue and, in the asynchronous modes, training phases in which the engine stands still: there it should be several
+    steps long."""
     slice_tokens: AtLeastOne | None = None
-    """Most tokens of one request to the engine; null: a whole answer where the engine stops at a text (vLLM) and no
-    deadline is set, else 256. What was decoded before is in the engine's prefix cache."""
+    """Most tokens of one request to the engine; null: a whole answer where the engine stops at a text (vLLM), else
+    256. What was decoded before is in the engine's prefix cache."""
     deadline: NotNegative | None = None
-    """Seconds that constructions may go on behind the last rollout of their worker; what is not done then is given up
-    between two requests and counted. null: until it is done, or timed out."""
+    """Seconds that constructions may go on behind the last rollout of their worker; what is not done then is aborted in
+    the engine and counted. null: until it is done, or timed out."""
     prompt_file: str | None = None
     """UTF-8 file that replaces the construction prompt; holds {query}, {wrong} and {correct} once each."""
     prompt: str | None = None

@@ -2,11 +2,13 @@
 
 python -m benchmarks.at_scale
 python -m benchmarks.at_scale --queries 32 --settings grpo,verbatim+guided
+python -m benchmarks.at_scale --median-share 0.5 --sigma 0 --errors-from 0.5
 """
 
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,7 @@ from benchmarks.at_scale.run import Step, run_setting
 from benchmarks.at_scale.settings import UnknownSetting, compose_run, names
 
 FULL = Scale()
+POLICY = FULL.policy
 FILE_WIDTH = 160
 """Characters of a line in a file."""
 
@@ -32,6 +35,11 @@ def main(
     seed: Annotated[int, typer.Option(help="Of problems, lengths and answers.")] = FULL.seed,
     steps: Annotated[int, typer.Option(help="The last of them is shown.")] = 1,
     deadline: Annotated[float, typer.Option(help="Of the settings with one, simulated seconds.")] = 30.0,
+    median_share: Annotated[
+        float, typer.Option(help="Of a rollout's length, of the most tokens.")
+    ] = POLICY.median_share,
+    sigma: Annotated[float, typer.Option(help="Of its logarithm; 0: all are as long.")] = POLICY.sigma,
+    errors_from: Annotated[float, typer.Option(help="Earliest place of an error, of a rollout.")] = POLICY.errors_from,
     settings: Annotated[str, typer.Option(help=f"Some of {', '.join(names())}; GRPO is always run.")] = "",
     out: Annotated[Path | None, typer.Option(help="JSON lines of every step.")] = None,
 ) -> None:
@@ -39,8 +47,14 @@ def main(
     if queries % workers:
         raise typer.BadParameter(f"{queries} queries cannot be dealt evenly to {workers} workers")
     scale = Scale(
-        queries=queries, n=n, response_length=response_length, devices=devices, workers=workers, seed=seed
-    )  # fmt: skip
+        queries=queries,
+        n=n,
+        response_length=response_length,
+        devices=devices,
+        workers=workers,
+        seed=seed,
+        policy=replace(POLICY, median_share=median_share, sigma=sigma, errors_from=errors_from),
+    )
     chosen = [name for name in settings.split(",") if name] or names()
     console, found = Console(), {}
     if not console.is_terminal:

@@ -117,7 +117,8 @@ class Author:
         steps = max(3, round(tokens / texts.TOKENS_PER_STEP))
         if not said:
             ease = random.Random(f"{self.seed}/{asked}").random()
-            return texts.rollout(asked, draw, steps, correct=draw.random() < ease)
+            correct = draw.random() < ease
+            return texts.rollout(asked, draw, steps, correct=correct, errors_from=self.policy.errors_from)
         done = len(re.findall(r"^Step \d+", said, re.MULTILINE))
         left = max(2, steps - done)
         text = texts.correction(asked, draw, done + 1, left, correct=draw.random() < self.policy.own_accuracy)

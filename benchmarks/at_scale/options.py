@@ -34,6 +34,7 @@ class Policy:
     Attributes:
         median_share, sigma: of a rollout's log-normal length, the median as a share of the most tokens that the run
             allows; what is longer than those is cut off.
+        errors_from: earliest place at which a wrong rollout errs, as a share of it; any place behind is as likely.
         bad_answers: share of construction answers that lack their tags.
         guided_accuracy, own_accuracy: share of corrections that reach the right answer, guided by the sibling or found
             by the policy itself. A rollout is correct with a probability that is uniform over queries.
@@ -41,6 +42,7 @@ class Policy:
 
     median_share: float = 0.3
     sigma: float = 0.7
+    errors_from: float = 0.1
     bad_answers: float = 0.1
     guided_accuracy: float = 0.9
     own_accuracy: float = 0.5

@@ -43,9 +43,9 @@ def boxed(text: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def rollout(query_text: str, draw: random.Random, steps: int, *, correct: bool) -> str:
-    """A response of so many steps; in a wrong one some step errs, and so does the end."""
-    wrong_at = None if correct else draw.randrange(max(1, steps // 10), max(2, steps))
+def rollout(query_text: str, draw: random.Random, steps: int, *, correct: bool, errors_from: float = 0.1) -> str:
+    """A response of so many steps; in a wrong one some step from that share of it on errs, and so does the end."""
+    wrong_at = None if correct else draw.randrange(max(1, int(errors_from * steps)), max(2, steps))
     lines = [_step(draw, number, errs=number == wrong_at) for number in range(1, steps + 1)]
     return "\n".join([*lines, _end(query_text, correct)])
 
