@@ -212,7 +212,8 @@ class TapoConfig(Options):
     seed: int = 0
     """With step and query the source of all random choices; a rerun picks the same."""
     dump_dir: str | None = None
-    """Folder for one JSON line per attempted construction and per trained row; null writes none."""
+    """Folder for one JSON line per attempted construction and per trained row; null writes none. What a full disk does
+    not take is counted (`tapo/dump/lost`), and the run goes on."""
     log_trajectories_every: AtLeastZero = 0
     """Every so many steps a table of constructed trajectories goes to W&B or TensorBoard, where the run logs to them;
     0 never."""

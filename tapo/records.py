@@ -1,5 +1,6 @@
 """What is known of a construction and of a trained row: one record each, written as JSON lines or to parquet."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tapo.core.attempt import Attempt
 from tapo.core.funnel import TRAINED
-from tapo.files.json_lines import Line, read_at, read_json_lines
+from tapo.files.json_lines import Line, end_cut_line, read_at, read_json_lines
+
+logger = logging.getLogger(__name__)
 
 UNPARSED = ("bad_format", "unsupported_query", "empty_response", "does_not_fit", "timeout", "error")
 """Outcomes of constructions whose answer, where there was one, could not be read."""
@@ -159,21 +162,44 @@ RecordT = TypeVar("RecordT", bound=Record)
 class RecordWriter(Generic[RecordT]):
     """Appends records to a file of this process alone, so that processes never share one.
 
+    What cannot be written is lost, and costs nothing else: a full disk must not end a run. A line that was cut, now or
+    by a kill of the process that had this one's number, is taken back, so that the file stays one of whole lines.
+
     Args:
         folder: made if it is not there; nothing is written without one.
     """
 
     def __init__(self, folder: str | None, kind: type[RecordT]):
         self.path: Path | None = None
+        self._lost = 0
+        self._warned = False
+        self._may_be_cut = True
         if folder is not None:
             self.path = Path(folder).expanduser() / f"{kind.files}-{socket.gethostname()}-{os.getpid()}.jsonl"
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, record: RecordT) -> None:
         """Append a record."""
-        if self.path is not None:
+        if self.path is None:
+            return
+        line = record.model_dump_json() + "\n"
+        try:
+            if self._may_be_cut:
+                end_cut_line(self.path)
+                self._may_be_cut = False
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(record.model_dump_json() + "\n")
+                file.write(line)
+        except OSError as error:
+            self._lost += 1
+            self._may_be_cut = True
+            if not self._warned:
+                self._warned = True
+                logger.warning("%s: records are lost (tapo/dump/lost), the run goes on: %s", self.path, error)
+
+    def take_lost(self) -> int:
+        """Records that could not be written since this was last asked."""
+        lost, self._lost = self._lost, 0
+        return lost
 
 
 class RecordReader(Generic[RecordT]):

@@ -3,6 +3,7 @@
 RL and the cold start both come this way, each with its own engine and its own reward.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -82,6 +83,8 @@ class Constructor:
         if attempt.own:
             attempt.spliced = attempt.spliced.continued(await go_on(attempt), self.tokenizer)
         attempt.reward, attempt.is_correct = await score(attempt.spliced)
+        if not math.isfinite(attempt.reward):
+            raise ConstructionError("no_reward", f"got {attempt.reward}")
         await self.judge(attempt)
 
     async def judge(self, attempt: Attempt) -> None:

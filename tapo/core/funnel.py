@@ -21,6 +21,7 @@ REASONS = (
     "unsupported_query",  # not one text-only user turn
     "empty_response",  # the wrong rollout or its sibling is blank
     "does_not_fit",  # prompt and answer exceed the engine's context
+    "no_reward",  # the reward is no finite number, which would make its whole group's advantages none
     "timeout",
     "deadline",  # not done so long after the last rollout
     "error",  # the engine, the reward or our own code raised

@@ -1,11 +1,14 @@
 """JSON lines: an object a line, read one at a time while others may still write them."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+
+CHUNK = 1 << 16
 
 
 class Line(NamedTuple):
@@ -66,6 +69,37 @@ def read_json_lines(
         if on_half_written is None:
             raise broken
         on_half_written(path)
+
+
+def end_cut_line(path: Path) -> None:
+    """Leave a file, where there is one, of whole lines: what stands behind the last of them is taken back, or ended
+    where it is a whole value."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError:
+        return
+    with file:
+        size = end = file.seek(0, os.SEEK_END)
+        newline = -1
+        while end and newline < 0:
+            end = max(end - CHUNK, 0)
+            file.seek(end)
+            newline = file.read(CHUNK).rfind(b"\n")
+        begin = end + newline + 1
+        file.seek(begin)
+        if (rest := file.read()) and is_json(rest):
+            file.write(b"\n")
+        elif begin < size:
+            file.truncate(begin)
+
+
+def is_json(text: bytes) -> bool:
+    """Whether it is a JSON value."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_at(line: Line) -> dict[str, Any]:

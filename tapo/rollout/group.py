@@ -46,7 +46,7 @@ class Judge:
         Raises:
             ValueError: there is none; says what is there.
         """
-        if output.reward_score is None or math.isnan(output.reward_score):
+        if output.reward_score is None or not math.isfinite(output.reward_score):
             raise ValueError("no_reward")
         value = self.said(output.reward_score, output.extra_fields.get("reward_extra_info") or {})
         try:

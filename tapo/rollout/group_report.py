@@ -56,6 +56,8 @@ class GroupReport:
     rejected: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
     """Sessions that construction does not cover, by reason."""
+    dump_lost: int = 0
+    """Records that could not be written, since the last group's report."""
     looked_at: int = 0
     """Sessions that it does."""
     reflecting: int = 0

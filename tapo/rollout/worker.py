@@ -121,8 +121,15 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             report.rejected["error"] += 1
         report.construct_s = time.perf_counter() - started
         if group.first_session is not None:
-            key = f"{group.uid}_{group.first_session}_0"
-            await transfer.tag_row(key, {REPORT_TAG: report.to_tag()})
+            await self._report(group, report)
+
+    async def _report(self, group: Group, report: GroupReport) -> None:
+        """Put the group's counts beside its first row."""
+        try:
+            await transfer.tag_row(f"{group.uid}_{group.first_session}_0", {REPORT_TAG: report.to_tag()})
+        except Exception:
+            # Its rows are there and are trained; that it is in no metric shows as a group less in tapo/groups/total.
+            logger.exception("the counts of group %s are lost", group.uid)
 
     async def _build_and_publish(self, group: Group, step: int, report: GroupReport) -> None:
         report.unsupported, report.usable = int(bool(group.left_alone)), int(bool(group.rollouts))
@@ -145,6 +152,7 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         # Behind the counts: a full disk loses lines of the dump, and no row that was published.
         for record in records:
             self._dump.write(record)
+        report.dump_lost = self._dump.take_lost()
 
     def _look_at(self, group: Group, report: GroupReport) -> None:
         for rollout in group.rollouts:
@@ -186,13 +194,16 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
             "answer_begin": answer_begin,
             "answer_length": answer_length,
         }
-        # The tag goes first: a row without it would pass for a rollout.
-        await transfer.tag_row(key, {REF_TAG: tag})
+        published = False
         try:
+            # The tag goes first: a row without it would pass for a rollout.
+            await transfer.tag_row(key, {REF_TAG: tag})
             await super()._agent_loop_postprocess(construction.output, False, **fields)
-        except Exception:
-            await transfer.delete_row(key)
-            raise
+            published = True
+        finally:
+            # Whatever came in between, a cancelled session included: half a row is none that can be trained.
+            if not published:
+                await transfer.delete_row(key)
 
     async def _score(self, output: AgentLoopOutput, fields: Mapping[str, Any]) -> None:
         await self._compute_score([output], kwargs=fields)

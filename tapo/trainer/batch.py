@@ -1,5 +1,6 @@
 """Rollouts and constructed rows in one batch: told apart by key, laid out so that every mini-batch holds its share."""
 
+import logging
 from collections.abc import Sequence
 from copy import copy
 
@@ -8,14 +9,29 @@ from tensordict import TensorDict
 from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
 from verl.utils.tensordict_utils import make_iterator
 
+from tapo import transfer
 from tapo.core.groups import REF_TAG
 from tapo.transfer import KVBatchMeta
+
+logger = logging.getLogger(__name__)
 
 
 def split(batch: KVBatchMeta) -> tuple[KVBatchMeta, KVBatchMeta]:
     """(rollouts, constructed rows), each with the padding rows made for it, in the batch's order."""
     rollouts, refs = ([i for i, tag in enumerate(batch.tags) if (REF_TAG in tag) is kind] for kind in (False, True))
     return select(batch, rollouts), select(batch, refs)
+
+
+def complete(refs: KVBatchMeta) -> KVBatchMeta:
+    """The rows that were put whole. A worker that died between a row's tag and its fields leaves the tag, which is
+    deleted here."""
+    whole = [i for i, tag in enumerate(refs.tags) if "seq_len" in tag]
+    if len(whole) == len(refs):
+        return refs
+    halves = [key for i, key in enumerate(refs.keys) if i not in set(whole)]
+    logger.warning("constructed rows without fields are deleted: %s", ", ".join(halves))
+    transfer.delete_rows(halves, refs.partition_id)
+    return select(refs, whole)
 
 
 def select(batch: KVBatchMeta, rows: list[int]) -> KVBatchMeta:

@@ -12,7 +12,7 @@ from tapo.trainer.ref_advantage import RefRow
 
 
 def step_metrics(
-    report: GroupReport, rows: Collection[RefRow], *, rollout_tokens: int, checks: bool = False
+    report: GroupReport, rows: Collection[RefRow], *, rollout_tokens: int, checks: bool = False, dumps: bool = False
 ) -> dict[str, float]:
     """Every metric that TAPO adds to a step.
 
@@ -23,6 +23,7 @@ def step_metrics(
         rows: its constructed rows.
         rollout_tokens: response tokens of its rollouts.
         checks: whether the run has a check of the constructed texts.
+        dumps: whether it writes records of them.
     """
     metrics: dict[str, float] = {
         "tapo/groups/total": report.total,
@@ -33,6 +34,8 @@ def step_metrics(
         "tapo/tokens/construct_placed": report.placed_tokens,
         "tapo/timing_s/construct": report.construct_s / max(report.eligible, 1),
     }
+    if dumps:
+        metrics["tapo/dump/lost"] = report.dump_lost
     metrics |= {f"tapo/construct/{stage}": report.funnel[stage] for stage in FUNNEL}
     metrics |= {f"tapo/construct/rejected/{reason}": report.rejected[reason] for reason in REASONS}
     metrics["tapo/construct/without_reflection"] = report.without_reflection

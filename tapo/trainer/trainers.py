@@ -31,7 +31,7 @@ from tapo.trainer.actor import (
     TapoDetachActorWorker,
 )
 from tapo.trainer.advantages import RefAdvantages
-from tapo.trainer.batch import deal, interleave, is_padding, select, split
+from tapo.trainer.batch import complete, deal, interleave, is_padding, select, split
 from tapo.trainer.loss import LAMBDA_FIELD, REF_TOTALS_FIELD, ref_totals, rollout_totals
 from tapo.trainer.metrics import step_metrics
 from tapo.trainer.ref_advantage import RefRow
@@ -70,6 +70,7 @@ class TapoTrainer(RefAdvantages):
     def _balance_batch(self: Any, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> KVBatchMeta:
         rollouts, refs = split(batch)
         rollouts = super()._balance_batch(rollouts, metrics, *args, **kwargs)
+        refs = complete(refs)
         if len(refs) == 0:
             return rollouts
         ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
@@ -140,9 +141,11 @@ class TapoTrainer(RefAdvantages):
         self._say_when_nothing_is_constructed(report)
         tokens = sum(tag["response_len"] for tag in rollouts.tags if not is_padding(tag))
         checks = self.tapo.construction.check is not None
-        metrics.update(step_metrics(report, self._ref_rows.values(), rollout_tokens=tokens, checks=checks))
-        metrics["tapo/lambda_ref"] = self._lambda_ref()
         dump_trained_rows(self._trained_dump, batch, self._ref_rows, step=self.global_steps)
+        report.dump_lost += self._trained_dump.take_lost()
+        dumps = self._trained_dump.path is not None
+        metrics |= step_metrics(report, self._ref_rows.values(), rollout_tokens=tokens, checks=checks, dumps=dumps)
+        metrics["tapo/lambda_ref"] = self._lambda_ref()
         if is_due(self.tapo.log_trajectories_every, step := self.global_steps):
             rows = trajectory_rows(self._ref_rows, batch.partition_id, self.tokenizer, self.tapo, step)
             log_rows(self.logger.logger, rows, step)

@@ -1,4 +1,6 @@
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,64 @@ def test_without_a_folder_nothing_is_written():
     writer = RecordWriter(None, TrainedRecord)
     writer.write(TrainedRecord(**trained()))
     assert writer.path is None
+
+
+def test_a_line_that_a_killed_process_cut_is_taken_back_by_the_next_one_of_its_number(tmp_path):
+    records = [TrainedRecord(**trained(f"k{i}")) for i in range(2)]
+    line = records[0].model_dump_json().encode()
+    for cut in (1, 40, len(line) - 1):
+        path = RecordWriter(str(tmp_path), TrainedRecord).path
+        path.write_bytes(line + b"\n" + line[:cut])
+        for record in records:
+            RecordWriter(str(tmp_path), TrainedRecord).write(record)
+        reader = RecordReader(tmp_path, TrainedRecord)
+        assert list(reader) == [records[0], *records] and reader.unfinished == []
+
+
+def test_a_last_line_that_is_whole_but_for_its_newline_is_kept_and_longer_ones_than_a_look_are_found(tmp_path):
+    long = TrainedRecord(**trained("k" * 200_000))
+    writer = RecordWriter(str(tmp_path), TrainedRecord)
+    for before in (b"", long.model_dump_json().encode() + b"\n"):
+        for behind in (b"", long.model_dump_json().encode()):
+            writer.path.write_bytes(before + behind)
+            RecordWriter(str(tmp_path), TrainedRecord).write(long)
+            assert list(RecordReader(tmp_path, TrainedRecord)) == [long] * (1 + bool(before) + bool(behind))
+    writer.path.write_bytes(b"{" * 200_000)
+    RecordWriter(str(tmp_path), TrainedRecord).write(long)
+    assert list(RecordReader(tmp_path, TrainedRecord)) == [long]
+
+
+def test_what_a_full_disk_does_not_take_is_counted_and_said_once_and_what_it_takes_again_is_whole(
+    tmp_path, monkeypatch, caplog
+):
+    class Full:
+        """A file on a disk that is full behind some bytes."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, text):
+            self.file.write(text[:20])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer, plain = RecordWriter(str(tmp_path), TrainedRecord), Path.open
+    records = [TrainedRecord(**trained(f"k{i}")) for i in range(5)]
+    for number, record in enumerate(records):
+        with monkeypatch.context() as disk:
+            if number in (1, 2):
+                disk.setattr(Path, "open", lambda *a, **k: Full(plain(*a, **k)) if "a" in a else plain(*a, **k))
+            writer.write(record)
+    reader = RecordReader(tmp_path, TrainedRecord)
+    assert list(reader) == [records[0], *records[3:]] and reader.unfinished == []
+    assert (writer.take_lost(), writer.take_lost()) == (2, 0)
+    assert caplog.text.count("records are lost") == 1 and "No space left" in caplog.text
 
 
 @pytest.mark.parametrize("cut", range(1, 90, 8))

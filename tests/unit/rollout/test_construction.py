@@ -1,6 +1,7 @@
 """A group's constructions, with a scripted engine in place of the actor."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -171,6 +172,15 @@ def test_an_empty_response_and_a_query_of_several_turns_are_counted_skips(tokeni
     assert report.rejected == {"unsupported_query": 4}
 
 
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("acc", [True, False])
+def test_a_reward_that_is_no_finite_number_is_rejected_and_counted(tokenizer, reward, acc):
+    builder = constructor(tokenizer, Engine(tokenizer), reward=reward, acc=acc)
+    built, report = run(builder, settled_group(tokenizer))
+    assert outcomes(built) == ["no_reward"] * 4 and report.rejected == {"no_reward": 4}
+    assert report.funnel["spliced"] == 4 and report.funnel["correct"] == 0
+
+
 @pytest.mark.parametrize(
     ("contrast", "outcome"), [("source", "trained"), ("failed", "trained"), ("none", "wrong_answer")]
 )
@@ -234,6 +244,7 @@ def test_a_group_says_when_its_last_session_has_settled_and_why_it_is_unsupporte
         (output.model_copy(update={"response_mask": [1, 0]}), "multi_turn"),
         (output.model_copy(update={"multi_modal_data": {"images": [1]}}), "multi_modal"),
         (output.model_copy(update={"reward_score": float("nan")}), "no_reward"),
+        (output.model_copy(update={"reward_score": -math.inf}), "no_reward"),
     ):
         group = Group("uid", 3, {}, JUDGE)
         group.add(0, outputs, {})

@@ -1,6 +1,8 @@
 """What the worker says of its constructions; runs of verl are in tests/e2e."""
 
+import asyncio
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -101,3 +103,67 @@ async def test_the_tag_of_a_constructed_row_says_where_its_answer_stands(monkeyp
     await worker._publish(construction)
     tag = {"source_key": "u_3_0", "prefix_length": 2, "reflection_length": 0, "answer_begin": 3, "answer_length": 1}
     assert tags == {"u_ref_8_0": {REF_TAG: tag}}
+
+
+class Rows:
+    """TransferQueue's tags by key; what is asked for by name raises or hangs instead."""
+
+    def __init__(self, monkeypatch, *, fails=(), hangs=()):
+        self.rows, self.fails, self.hangs = {}, fails, hangs
+        monkeypatch.setattr(transfer, "tag_row", self.tag_row)
+        monkeypatch.setattr(transfer, "delete_row", self.delete_row)
+        monkeypatch.setattr(TapoAgentLoopWorker.__mro__[1], "_agent_loop_postprocess", self.put)
+
+    async def _meet(self, name):
+        if name in self.hangs:
+            await asyncio.sleep(60)
+        if name in self.fails:
+            raise ConnectionError(f"no {name}")
+
+    async def tag_row(self, key, tag):
+        self.rows.setdefault(key, {}).update(tag)
+        await self._meet("tag")
+
+    async def put(self, output, validate, **fields):
+        await self._meet("put")
+        self.rows[f"{fields['uid']}_{fields['session_id']}_0"]["seq_len"] = 5
+
+    async def delete_row(self, key):
+        self.rows.pop(key, None)
+
+
+def publisher():
+    worker = object.__new__(TapoAgentLoopWorker)
+    worker.tokenizer = Boxes()
+    responses = (Response(0, [0, 1], "1+1=3 ", 0.0), Response(1, [2], "2", 1.0))
+    attempt = Attempt(Candidate([], *responses), spliced=Spliced([0, 1, 2], 2, "", prefix="1+1=3", correction="5"))
+    wrong = SimpleNamespace(session_id=3, fields={})
+    return worker, Construction(SimpleNamespace(uid="u"), 8, wrong, None, attempt, output=SimpleNamespace())
+
+
+@pytest.mark.parametrize("step", ["tag", "put"])
+async def test_a_row_is_whole_or_not_there_whatever_fails_while_it_is_put(monkeypatch, step):
+    rows, (worker, construction) = Rows(monkeypatch, fails=[step]), publisher()
+    with pytest.raises(ConnectionError, match=f"no {step}"):
+        await worker._publish(construction)
+    assert rows.rows == {}
+
+
+@pytest.mark.parametrize("step", ["tag", "put"])
+async def test_a_row_is_whole_or_not_there_where_its_session_is_cancelled(monkeypatch, step):
+    rows, (worker, construction) = Rows(monkeypatch, hangs=[step]), publisher()
+    publishing = asyncio.ensure_future(worker._publish(construction))
+    while not rows.rows:
+        await asyncio.sleep(0)
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert rows.rows == {}
+
+
+@pytest.mark.parametrize("fails", [[], ["tag"]])
+async def test_counts_that_cannot_be_reported_cost_the_group_nothing(monkeypatch, caplog, fails):
+    rows, (worker, _) = Rows(monkeypatch, fails=fails), publisher()
+    monkeypatch.setattr(TapoAgentLoopWorker, "_build_and_publish", AsyncMock())
+    await worker._construct(SimpleNamespace(uid="u", first_session=2), 1)
+    assert list(rows.rows) == ["u_2_0"] and ("the counts of group u are lost" in caplog.text) is bool(fails)

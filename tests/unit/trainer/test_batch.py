@@ -8,8 +8,9 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.core_algos import agg_loss
 from verl.utils.tensordict_utils import make_iterator
 
+from tapo import transfer
 from tapo.core.groups import REF_TAG
-from tapo.trainer.batch import deal, interleave, select, shuffled_rows, split
+from tapo.trainer.batch import complete, deal, interleave, select, shuffled_rows, split
 from tapo.trainer.loss import ref_totals
 
 
@@ -37,6 +38,17 @@ def test_extra_info_of_a_part_is_its_own():
     part = select(batch, [0])
     part.extra_info["x"] = 1
     assert "x" not in batch.extra_info
+
+
+def test_a_row_of_which_there_is_a_tag_and_nothing_else_is_deleted_and_the_others_are_whole(monkeypatch, caplog):
+    deleted = []
+    monkeypatch.setattr(transfer, "delete_rows", lambda keys, partition: deleted.append((list(keys), partition)))
+    refs = meta(["r1", "r2", "r3"])
+    for i in (0, 2):
+        refs.tags[i]["seq_len"] = 7
+    assert complete(refs).keys == ["r1", "r3"] and deleted == [(["r2"], "train")]
+    assert "without fields are deleted: r2" in caplog.text
+    assert complete(complete(refs)).keys == ["r1", "r3"] and len(deleted) == 2
 
 
 SHAPES = [(1, 1, 5), (2, 2, 3), (8, 4, 33), (8, 4, 3), (4, 16, 100), (1, 32, 31), (8, 2, 160)]
