@@ -12,7 +12,7 @@ from tapo.cold_start.options import BuildOptions
 from tapo.comparison.options import CompareCommand
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
 from tapo.evaluation import options as evaluation
-from tapo.generation.engine import ServersFailed
+from tapo.generation.engine import EngineFailed
 from tapo.generation.options import RolloutOptions
 from tapo.inspection.options import InspectOptions
 from tapo.options import Options, as_command
@@ -77,7 +77,7 @@ def main() -> None:
     status 1."""
     try:
         app()
-    except (ValueError, OSError, ServersFailed) as error:
+    except (ValueError, OSError, EngineFailed) as error:
         print(f"tapo: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from tapo.data.options import ColumnOptions
-from tapo.generation.engine import Engine, InProcessEngine, Sampling, ServerEngine
+from tapo.generation.engine import Engine, InProcessEngine, Sampling
 from tapo.generation.scoring import RewardOptions
+from tapo.generation.servers import ServerEngine
 from tapo.options import AtLeastOne, KeyValues, Options, key_values
 
 

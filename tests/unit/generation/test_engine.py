@@ -1,132 +1,42 @@
-"""OpenAI-compatible servers that fail, hang, refuse, or say too little."""
+"""vLLM in a process of ours, as far as what it says of its responses goes."""
 
-import asyncio
-import json
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import itertools
+from types import SimpleNamespace
 
 import pytest
 
-from tapo.generation.engine import Sampling, ServerEngine, ServersFailed
-
-SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=5)
+from tapo.generation.engine import TRIES, EngineFailed, InProcessEngine, Sampling
 
 
-class Server(ThreadingHTTPServer):
-    """Answers each completion as the next item of `script` says, and `ok` when it has run out."""
+class Vllm:
+    """Ends the responses of each request as the next item of a script says."""
 
-    daemon_threads = True
+    def __init__(self, *script):
+        self.script, self.requests = list(script), []
 
-    def __init__(self, *script, with_ids=True):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.with_ids, self.requests = list(script), with_ids, []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(request)
-        step = self.server.script.pop(0) if self.server.script else "ok"
-        if step == "hang":
-            time.sleep(3)
-        if isinstance(step, int):
-            return self.reply(step, {"error": {"message": f"status {step}"}})
-        n = request["n"] - (step == "short")
-        choices = [self.choice(i) for i in reversed(range(n))]
-        self.reply(200, {"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": choices})
-
-    def choice(self, index):
-        choice = {"index": index, "text": f"t{index}", "finish_reason": "length" if index else "stop", "logprobs": None}
-        return choice | ({"token_ids": [index, 9]} if self.server.with_ids else {})
-
-    def reply(self, status, content):
-        body = json.dumps(content).encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except BrokenPipeError:
-            pass  # the client no longer waits
+    async def generate(self, prompt, parameters, request_id):
+        self.requests.append(request_id)
+        reasons = self.script.pop(0)
+        outputs = [SimpleNamespace(index=i, token_ids=(i, 9), finish_reason=said) for i, said in enumerate(reasons)]
+        for output in reversed(outputs):
+            yield SimpleNamespace(outputs=[output])
 
 
-def ask(*servers, n=2, tokenizer=None, **options):
-    async def run():
-        engine = ServerEngine([server.url for server in servers], "m", tokenizer, **options)
-        try:
-            return await engine.sample([1, 2, 3], SAMPLING, n=n, seed=11)
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
+async def sample(vllm):
+    engine = object.__new__(InProcessEngine)
+    engine._engine, engine._numbers = vllm, itertools.count()
+    return await engine.sample([1, 2], Sampling(), n=2, seed=3)
 
 
-def test_a_request_carries_ids_sampling_and_seed_and_the_answers_own_ids_come_back_in_order():
-    server = Server()
-    samples = ask(server)
-    assert [(sample.ids, sample.finish_reason) for sample in samples] == [([0, 9], "stop"), ([1, 9], "length")]
-    [request] = server.requests
-    wanted = {"prompt": [1, 2, 3], "n": 2, "seed": 11, "temperature": 0.7, "top_p": 0.9, "max_tokens": 5, "model": "m"}
-    assert {key: request[key] for key in wanted} == wanted
+async def test_responses_end_by_themselves_or_by_their_length():
+    samples = await sample(Vllm(["stop", "length"]))
+    assert [(one.ids, one.finish_reason) for one in samples] == [([0, 9], "stop"), ([1, 9], "length")]
 
 
-def test_a_server_that_returns_text_alone_has_it_tokenised(byte_tokenizer):
-    [sample] = ask(Server(with_ids=False), n=1, tokenizer=byte_tokenizer)
-    assert sample.ids == byte_tokenizer.encode("t0", add_special_tokens=False)
-
-
-@pytest.mark.parametrize("fault", [500, 429, "short", "hang"])
-def test_a_fault_that_may_pass_is_tried_again(fault):
-    server = Server(fault)
-    assert len(ask(server, timeout_s=0.5)) == 2
-    assert len(server.requests) == 2
-
-
-def test_the_next_try_goes_to_another_server():
-    broken, good = Server(500, 500, 500), Server()
-    assert len(ask(broken, good, tries=2)) == 2
-    assert (len(broken.requests), len(good.requests)) == (1, 1)
-
-
-def test_tries_are_bounded_and_the_last_fault_is_named():
-    server = Server(500, 503, 500)
-    with pytest.raises(ServersFailed, match=r"no server answered in 2 tries; the last one: .*503"):
-        ask(server, tries=2)
-    assert len(server.requests) == 2
-
-
-def test_a_refused_request_is_not_tried_again():
-    server = Server(400)
-    with pytest.raises(ServersFailed, match=r"/v1/completions refused a request: .*400"):
-        ask(server)
-    assert len(server.requests) == 1
-
-
-def test_requests_spread_over_the_servers():
-    servers = [Server(), Server()]
-
-    async def run():
-        engine = ServerEngine([server.url for server in servers], "m", None)
-        await asyncio.gather(*(engine.sample([1], SAMPLING, n=1, seed=i) for i in range(10)))
-        await engine.close()
-
-    asyncio.run(run())
-    assert [len(server.requests) for server in servers] == [5, 5]
-
-
-@pytest.mark.parametrize(
-    ("urls", "options"), [([], {}), (["http://x"], {"tries": 0}), (["http://x"], {"timeout_s": 0})]
-)
-def test_what_cannot_work_is_refused(urls, options):
-    with pytest.raises(ValueError, match="cannot work"):
-        ServerEngine(urls, "m", None, **options)
+@pytest.mark.parametrize("reasons", [["stop", "abort"], ["error", "stop"], [None, None], ["stop"]])
+async def test_a_response_that_vllm_gives_up_is_no_answer_and_is_asked_for_again(reasons):
+    vllm = Vllm(reasons, ["stop", "stop"])
+    assert [one.finish_reason for one in await sample(vllm)] == ["stop", "stop"]
+    assert vllm.requests == ["0", "1"]
+    with pytest.raises(EngineFailed, match=rf"in {TRIES} tries; the last one: (a response ended by|1 of 2 responses)"):
+        await sample(Vllm(*[reasons] * TRIES))
