@@ -1,4 +1,4 @@
-"""Engines: token ids in, samples out. Here vLLM in a process of ours; servers anywhere are in `tapo.generation.servers`."""
+"""Engines: token ids in, samples out. Here vLLM in a process of ours; servers are in `tapo.generation.servers`."""
 
 import hashlib
 import itertools

@@ -105,9 +105,7 @@ class ServerEngine:
         except IncompleteAnswer as error:
             raise IncompleteAnswer(f"{client.base_url}: {error}") from error
         except (APIResponseValidationError, ValueError) as error:
-            raise IncompleteAnswer(
-                f"{client.base_url} answers with what is no JSON of a completion: {error}"
-            ) from error
+            raise IncompleteAnswer(f"{client.base_url} answers with what is no completion: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -173,4 +171,4 @@ def retry_after(error: BaseException | None) -> float:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return 0.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)

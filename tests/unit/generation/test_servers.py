@@ -172,7 +172,7 @@ def test_a_server_that_says_how_long_to_wait_is_waited_for():
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [("7", 7), ("-3", 0), ("soon", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("1e9", 600), (None, 0)],
+    [("7", 7), ("-3", 0), ("soon", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("1e9", 600), ("nan", 0), (None, 0)],
 )
 def test_what_a_server_says_of_waiting_is_bounded(said, seconds):
     refusal = SimpleNamespace(response=SimpleNamespace(headers={} if said is None else {"retry-after": said}))
