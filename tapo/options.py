@@ -69,8 +69,8 @@ Share = Annotated[float, Needs("a share between 0 and 1", lambda share: 0 <= sha
 
 
 def key_values(pairs: Any) -> Any:
-    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text without `=` is a
-    ConfigError."""
+    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text that is none, or whose
+    value is no YAML, is a ConfigError."""
     if isinstance(pairs, Mapping):
         return pairs
     values = {}
@@ -78,7 +78,10 @@ def key_values(pairs: Any) -> Any:
         key, sign, value = pair.partition("=")
         if not sign or not key:
             raise ConfigError("", pair, "needs KEY=VALUE")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError("", pair, f"needs a VALUE of YAML: {getattr(error, 'problem', error)}") from error
     return values
 
 

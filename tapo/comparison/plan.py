@@ -10,6 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from tapo.evaluation.options import Resamples
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -121,7 +122,7 @@ class Plan(Options):
     """Runs at the same time (default: as many as the machine has room for)."""
     rollouts: AtLeastOne | None = None
     """Rollouts a query, to count the tokens of groups that dynamic sampling generates and discards."""
-    resamples: Annotated[int, Needs("an integer >= 100", lambda number: number >= 100)] = 10_000
+    resamples: Resamples = 10_000
     """Of problems, for the intervals."""
     order: Literal["seeds", "runs"] = "seeds"
     """Whether all runs of the first seed come first, or all seeds of the first run."""

@@ -10,7 +10,12 @@ from typing_extensions import Self
 from tapo.core.defaults import REWARD_THRESHOLD
 from tapo.options import AtLeastOne, AtLeastZero, ConfigError, Needs, NotNegative, Options
 
-AtLeast100 = Annotated[int, Needs("an integer >= 100", lambda number: number >= 100)]
+MOST_RESAMPLES = 1_000_000
+"""Sums of so many are held at once, one number each for every rate that is reported."""
+Resamples = Annotated[
+    int,
+    Needs(f"an integer from 100 to {MOST_RESAMPLES:,}", lambda number: 100 <= number <= MOST_RESAMPLES),
+]
 Finite = Annotated[NotNegative, Needs("a number >= 0", lambda number: number < float("inf"))]
 TopP = Annotated[float, Needs("a number in (0, 1]", lambda share: 0 < share <= 1)]
 TopK = Annotated[int, Needs("-1 (off) or an integer >= 1", lambda number: number == -1 or number >= 1)]
@@ -85,7 +90,7 @@ class ReportOptions(EvaluationOptions):
     """Counts lengths where the dump holds none (default: the manifest's model)."""
     response_limit: AtLeastOne | None = None
     """Tokens at which a response was cut off (default: the manifest's)."""
-    resamples: AtLeast100 = 10_000
+    resamples: Resamples = 10_000
     """Of problems, for the intervals."""
     seed: AtLeastZero = 0
     """Of the resampling."""

@@ -8,9 +8,11 @@ on this or another machine that shares the folder, is refused. Any number may re
 its name, so a killed process loses the part that it was writing and nothing else.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TextIO, TypeVar
@@ -83,7 +85,7 @@ class PartStore(Generic[RowT]):
 
     @classmethod
     def open_for_append(cls, folder: str | Path, fingerprint: Mapping[str, Any]) -> Self:
-        """Open or create. What a killed writer left behind is removed.
+        """Open or create. What a killed writer left behind is removed; a store without rows takes the new fingerprint.
 
         Args:
             fingerprint: what decides about the rows (model, data, prompt, sampling, seed, reward, ...), as JSON
@@ -99,7 +101,9 @@ class PartStore(Generic[RowT]):
         store._lock()
         for leftover in (*store.folder.glob(".part-*.tmp"), *store.folder.glob(".manifest.json.*.tmp")):
             leftover.unlink()
-        if not store._manifest.exists() and not store._parts():
+        if not store._parts():
+            if store._manifest.exists():
+                store._read_fingerprint()  # another kind's is not taken
             manifest = {"format": FORMAT, "rows": cls.what, "fingerprint": now}
             write_text_atomically(store._manifest, json.dumps(manifest, indent=1))
         store.fingerprint = store._read_fingerprint()
@@ -202,7 +206,15 @@ class PartStore(Generic[RowT]):
 
     def _lock(self) -> None:
         """Keep other processes from writing until this one ends; `StoreBusy` if one does already."""
-        self._lock_file = (self.folder / ".lock").open("w")
+        path = self.folder / ".lock"
+        try:
+            # Nothing is written to it: whatever a link here points to, or the file held, stays as it is.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise ValueError(f"{path} is a link, which is not followed: needs a file of the store's own") from error
+        self._lock_file = os.fdopen(descriptor, "r+")
         try:
             # The kind that child processes do not inherit: one that outlives a killed writer would keep the store.
             fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +237,7 @@ class PartStore(Generic[RowT]):
                     for field in missing:
                         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                     yield table
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             if getattr(error, "errno", None) is not None:  # the system's, not parquet's
                 raise
             raise DamagedPart(path, error) from error

@@ -65,6 +65,11 @@ class Sample(Engine):
         ({"exact": "yes"}, "run.exact = 'yes' cannot work: needs a value of type bool"),
         ({"model": None}, "run.model = None cannot work: needs a value of type str"),
         ({"engine": ["a"]}, "run.engine = 'a' cannot work: needs KEY=VALUE"),
+        (
+            {"engine": ["a=[1,"]},
+            "run.engine = 'a=[1,' cannot work: needs a VALUE of YAML: "
+            "expected the node content, but found '<stream end>'",
+        ),
         ({"bounds": 3}, "run.bounds = 3 cannot work: needs a mapping of options"),
         ({"bounds": {"high": -1}}, "run.bounds.high = -1.0 cannot work: needs a bound >= low (0.0)"),
         ({"bounds": {"lo": 1}}, "run.bounds.lo = 1 cannot work: no such option, known are high, low"),

@@ -100,6 +100,29 @@ time.sleep(600)
 """
 
 
+def test_a_store_without_rows_is_not_bound_to_the_options_that_it_was_made_with(tmp_path):
+    RolloutStore.open_for_append(tmp_path, FACTS | {"n": 3})
+    store = RolloutStore.open_for_append(tmp_path, FACTS)
+    store.append([rollouts("a")])
+    assert RolloutStore.open(tmp_path).fingerprint == FACTS
+    with pytest.raises(StoreMismatch, match="n = nothing then, 3 now"):
+        RolloutStore.open_for_append(tmp_path, FACTS | {"n": 3})
+
+
+def test_a_lock_that_is_a_link_is_not_followed_and_one_that_holds_something_keeps_it(tmp_path):
+    target, lock = tmp_path / "target", tmp_path / "store" / ".lock"
+    target.write_text("precious")
+    lock.parent.mkdir()
+    lock.symlink_to(target)
+    with pytest.raises(ValueError, match=r"\.lock is a link, which is not followed"):
+        RolloutStore.open_for_append(lock.parent, FACTS)
+    assert target.read_text() == "precious"
+    lock.unlink()
+    lock.write_text("a note")
+    RolloutStore.open_for_append(lock.parent, FACTS).append([rollouts("a")])
+    assert lock.read_text() == "a note"
+
+
 def test_one_process_writes_a_store_at_a_time_and_others_read_it(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "open\n"
@@ -164,6 +187,17 @@ def test_a_truncated_part_is_named_and_repair_moves_it_aside(tmp_path):
     fresh.append([rollouts("b")])
     assert (tmp_path / "part-00003.parquet").exists() and [row.index for row in fresh] == ["a", "c", "b"]
     assert fresh.repair() == []
+
+
+def test_a_name_in_the_footer_that_is_no_text_is_a_damaged_part(tmp_path):
+    store = RolloutStore.open_for_append(tmp_path, FACTS)
+    store.append([rollouts("a")])
+    path, whole = tmp_path / "part-00000.parquet", (tmp_path / "part-00000.parquet").read_bytes()
+    footer = whole.index(b"ground_truth", len(whole) // 4)
+    path.write_bytes(whole[:footer] + whole[footer:].replace(b"ground_truth", b"\xff\xfeound_truth"))
+    with pytest.raises(DamagedPart, match="part-00000"):
+        list(RolloutStore.open(tmp_path))
+    assert [moved.name for moved in store.repair(Console(file=io.StringIO()))] == ["part-00000.parquet.damaged"]
 
 
 def test_a_flipped_byte_in_the_data_is_found(tmp_path):

@@ -47,7 +47,18 @@ def test_the_threshold_of_a_reward_goes_by_its_old_name_too(run, tmp_path):
     ("command", "sentence"),
     [
         (("eval", "reflections", "--limit", 0), "--limit = 0 cannot work: needs an integer >= 1"),
-        (("eval", "report", "x", "--resamples", 5), "--resamples = 5 cannot work: needs an integer >= 100"),
+        (
+            ("eval", "report", "x", "--resamples", 10**11),
+            "--resamples = 100000000000 cannot work: needs an integer from 100 to 1,000,000",
+        ),
+        (
+            ("eval", "report", "x", "--threshold", "nan"),
+            "--reward-threshold = nan cannot work: needs a value of type float",
+        ),
+        (
+            ("eval", "report", "x", "--resamples", 5),
+            "--resamples = 5 cannot work: needs an integer from 100 to 1,000,000",
+        ),
         (("plot", "x", "--out", "y", "--smooth", 0), "--smooth = 0 cannot work: needs an integer >= 1"),
         (
             ("eval", "run", "m", "--data", "x", "--out", "y", "--gpus", 0),

@@ -270,7 +270,7 @@ def test_one_dump_of_two_sources_becomes_two_benchmarks(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resamples": 5}, "--resamples = 5 cannot work: needs an integer >= 100"),
+        ({"resamples": 5}, "--resamples = 5 cannot work: needs an integer from 100 to 1,000,000"),
         ({"seed": -1}, "--seed = -1 cannot work"),
         ({"response_limit": 0}, "--response-limit = 0 cannot work"),
     ],

@@ -101,7 +101,7 @@ def test_a_server_that_returns_text_alone_has_it_tokenised(byte_tokenizer):
 @pytest.mark.parametrize("fault", [500, 429, "short", "hang", "drip"])
 def test_a_fault_that_may_pass_is_tried_again(fault):
     server = Server(fault)
-    assert len(ask(server, timeout_s=0.5)) == 2
+    assert len(ask(server, timeout_s=1.5)) == 2
     assert len(server.requests) == 2
 
 
