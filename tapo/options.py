@@ -69,8 +69,8 @@ Share = Annotated[float, Needs("a share between 0 and 1", lambda share: 0 <= sha
 
 
 def key_values(pairs: Any) -> Any:
-    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text that is none, or whose
-    value is no YAML, is a ConfigError."""
+    """`KEY=VALUE` texts as a mapping, values as YAML reads them; a mapping stays what it is. A text that is none, or
+    has a value that is no YAML, is a ConfigError."""
     if isinstance(pairs, Mapping):
         return pairs
     values = {}

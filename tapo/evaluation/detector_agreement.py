@@ -17,7 +17,7 @@ from tapo.evaluation.confusion import Confusion
 from tapo.evaluation.folders import HALF_WRITTEN, find_runs
 from tapo.evaluation.options import ReflectionsCommand
 from tapo.files.json_lines import read_json_lines
-from tapo.terminal import say
+from tapo.terminal import harmless, say
 
 LABELLED_EXAMPLES = Path(__file__).parent / "data" / "labelled_reflections.jsonl"
 """Written for this project. Guideline: a response reflects iff it turns back on something that it has itself already
@@ -62,7 +62,7 @@ def print_sample(path: Path, options: ReflectionsCommand, detector: Detector, co
     drawn = heapq.nlargest(options.limit, candidates())
     for _, number, output, found in sorted(drawn, key=lambda entry: entry[1]):
         console.rule(f"{path.name}, line {number}")
-        console.print(highlighted(output, found))
+        console.print(highlighted(harmless(output), found))
     table = Table("phrase", "responses", title=f"{responses[True]} of {responses.total()} responses reflect")
     for phrase, count in phrases.most_common():
         table.add_row(phrase, str(count))

@@ -23,13 +23,20 @@ from multiprocessing.connection import Pipe
 from tapo.rewards import verifier_child
 
 START_LIMIT_S = 120.0  # imports from a busy network file system take long; no answer's time-out pays for them
+FRESH_CRASHES = 2
+"""So many fresh children must die over an answer before it is the answer's fault: the system kills some, too."""
+
+
+class ChildKilled(RuntimeError):
+    """A child that something else ended while it started."""
 
 
 class VerifierProcess:
     """One child process. Not thread-safe: the pool lends it to one thread at a time."""
 
     def __init__(self) -> None:
-        """Start the child and wait until it is ready. RuntimeError if it does not come up."""
+        """Start the child and wait until it is ready. RuntimeError if it does not come up, `ChildKilled` if a signal
+        ended it."""
         self._connection, theirs = Pipe()
         command = [sys.executable, verifier_child.__file__, str(theirs.fileno()), json.dumps(sys.path)]
         self._process = subprocess.Popen(
@@ -44,8 +51,9 @@ class VerifierProcess:
         try:
             self._receive(START_LIMIT_S)
         except (TimeoutError, EOFError, OSError) as error:
+            was_killed = self._ended_by_a_signal()
             self.kill()
-            raise RuntimeError(
+            raise (ChildKilled if was_killed else RuntimeError)(
                 f"the math-verify process did not start ({type(error).__name__}, exit status "
                 f"{self._process.returncode}, limit {START_LIMIT_S:.0f} s); is math-verify installed for "
                 f"{sys.executable}? Its own message is on stderr."
@@ -69,11 +77,26 @@ class VerifierProcess:
             raise TimeoutError(f"no answer within {timeout_s} s")
         return json.loads(self._connection.recv_bytes())
 
+    def _ended_by_a_signal(self) -> bool:
+        """Whether the child is dead already, and not by its own exit."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its end of the socket closes a moment before the process is gone.
+            return self._process.wait(1.0) < 0
+        return False
+
     def kill(self) -> None:
         """End the child now and reap it."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
+
+
+def started_child() -> VerifierProcess:
+    """A fresh child; one that was killed while it started is started again, once."""
+    try:
+        return VerifierProcess()
+    except ChildKilled:
+        return VerifierProcess()
 
 
 class VerifierPool:
@@ -90,15 +113,15 @@ class VerifierPool:
         """Return ``"equal"``, ``"different"``, ``"unparsable"``, ``"timeout"`` or ``"crashed"``.
 
         ``timeout_s`` (seconds of wall time) covers the verification, not the wait for an idle child nor its start.
-        A crash counts only when it happens in a fresh child: memory that earlier answers left behind must not decide
-        about this one. RuntimeError if a child does not start.
+        A crash counts only when it happens in fresh children, `FRESH_CRASHES` in a row: neither memory that earlier
+        answers left behind nor a stray signal must decide about this one. RuntimeError if a child does not start.
         """
         process = self._idle.get()
         try:
-            left_s = timeout_s
+            left_s, crashes = timeout_s, 0
             while True:
-                is_fresh = process is None
-                process = process or VerifierProcess()
+                crashes += process is None
+                process = process or started_child()
                 started = time.monotonic()
                 try:
                     return process.ask(gold, answer, left_s)
@@ -109,7 +132,7 @@ class VerifierPool:
                         return "timeout"
                     if not isinstance(error, EOFError | OSError):
                         raise
-                    if is_fresh:
+                    if crashes == FRESH_CRASHES:
                         return "crashed"
                     left_s = max(0.0, left_s - (time.monotonic() - started))
         finally:

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_the_sample_is_seeded_limited_and_of_the_kind_asked_for(run):
     assert shown(unmatched=True) == ["0.jsonl, line 1", "0.jsonl, line 4"]
     assert shown(limit=1) == shown(limit=1) and len(shown(limit=1)) == 1
     assert {line for seed in range(9) for line in shown(limit=1, seed=seed)} == {"0.jsonl, line 2", "0.jsonl, line 3"}
+
+
+def test_a_terminal_obeys_nothing_that_a_response_says(tmp_path):
+    hostile = "2+2=5. \x1b]0;owned\x07\x1b[2J\nWait, no. \x9b31m \\boxed{4}"
+    (tmp_path / "0.jsonl").write_text(json.dumps({"output": hostile}) + "\n")
+    console = Console(file=io.StringIO(), width=120)
+    print_sample(tmp_path / "0.jsonl", ReflectionsCommand(), load_detector(), console)
+    shown = console.file.getvalue()
+    assert "Wait, no" in shown and "]0;owned" in shown
+    assert not [character for character in shown if unicodedata.category(character) == "Cc" and character != "\n"]
 
 
 def test_a_long_response_is_shown_around_its_matches():

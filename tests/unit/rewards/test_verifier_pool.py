@@ -113,6 +113,39 @@ def test_an_answer_that_kills_a_fresh_child_is_a_crash_and_leaves_the_slot_free(
     assert pool.verify("1/2", "0.5", 10) == "equal"
 
 
+def test_an_answer_whose_fresh_child_is_killed_by_something_else_is_asked_again(monkeypatch, pool):
+    asked, ask = [], VerifierProcess.ask
+
+    def killed_once(self, *request):
+        asked.append(self.pid)
+        if len(asked) == 1:
+            os.kill(self.pid, signal.SIGKILL)
+        return ask(self, *request)
+
+    monkeypatch.setattr(VerifierProcess, "ask", killed_once)
+    assert pool.verify("1/2", "0.5", 10) == "equal" and len(set(asked)) == 2
+
+
+def test_a_child_that_is_killed_while_it_starts_is_started_again_once(monkeypatch, pool):
+    started, receive = [], VerifierProcess._receive
+
+    def killed(self, timeout_s):
+        if self.pid not in started:
+            started.append(self.pid)
+            if len(started) in kills:
+                os.kill(self.pid, signal.SIGKILL)
+        return receive(self, timeout_s)
+
+    monkeypatch.setattr(VerifierProcess, "_receive", killed)
+    kills = {1}
+    assert pool.verify("1/2", "0.5", 10) == "equal" and len(started) == 2
+    os.kill(idle_process(pool).pid, signal.SIGKILL)
+    kills = {3, 4}
+    with pytest.raises(RuntimeError, match=r"did not start \(EOFError, exit status -9"):
+        pool.verify("1/2", "0.5", 10)
+    assert pool.verify("1/2", "0.5", 10) == "equal"
+
+
 def test_an_interrupted_call_never_leaves_its_verdict_to_the_next_one(monkeypatch, pool):
     def interrupt(self, timeout_s):
         raise KeyboardInterrupt
