@@ -22,7 +22,13 @@ from tapo.rewards.verifier_pool import shared_pool
 logger = logging.getLogger(__name__)
 
 # One way only to match any text, so that a hundred thousand digits take linear time.
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+# An equals sign that stands for equality alone: not <=, :=, == or \neq.
+_EQUALS = re.compile(r"(?<![<>!:=])=(?!=)")
+# Digits, operators, brackets and the commands between them: what an expression without a name in it is made of.
+_NUMERIC_PIECE = re.compile(r"[0-9.,+\-*/^(){}\s]|\\(?:[dt]?frac|cdot|times|div|sqrt|left|right)(?![a-zA-Z])")
+_SPELLINGS = {"\\varnothing": "\\emptyset", "\N{DEGREE SIGN}": "^\\circ"}
+"""What math-verify does not take for the same as the second."""
 _PASSED_BY_VERL = frozenset({"reward_router_address", "reward_model_tokenizer"})  # only where a reward model runs
 _warned_about: set[str] = set()
 
@@ -81,12 +87,35 @@ def compute_score(
     if verdict is None and len(answer) > max_chars:
         verdict = "unparsable"
     if verdict is None:
-        verdict = shared_pool(workers).verify(gold, answer, timeout_s)
+        verdict = _verify(gold, answer, timeout_s, workers)
     return _score(verdict, answer[:max_chars])
 
 
+def _verify(gold: str, answer: str, timeout_s: float, workers: int) -> str:
+    """math-verify's verdict on an answer, and on what the answer says to equal it: of "6=5" it reads the 5 alone.
+
+    Not where decimals are about, which may be rounded, nor where the ground truth is an equation itself.
+    """
+    verdict = shared_pool(workers).verify(gold, answer, timeout_s)
+    exact = "." not in gold + answer and not _EQUALS.search(gold)
+    for side in numeric_left_sides(answer) if exact and verdict == "equal" else ():
+        if (of_side := shared_pool(workers).verify(gold, side, timeout_s)) in ("different", "timeout"):
+            return of_side
+    return verdict
+
+
+def numeric_left_sides(answer: str) -> list[str]:
+    """What stands in front of the last equals sign of an answer, as far as it holds numbers alone: of "x=2+3=5" the
+    "2+3". A name can equal anything."""
+    sides = [side.strip() for side in _EQUALS.split(answer)[:-1]]
+    return [side for side in sides if side and not _NUMERIC_PIECE.sub("", side)]
+
+
 def normalise(text: str) -> str:
-    """Collapse white space, and drop enclosing dollar signs and a final full stop. Linear in the text's length."""
+    """Collapse white space, drop enclosing dollar signs and a final full stop, and spell what has several spellings in
+    one way. Linear in the text's length."""
+    for spelling, usual in _SPELLINGS.items():
+        text = text.replace(spelling, usual)
     text = _without_full_stop(" ".join(text.split()))
     if text.startswith("$"):
         inner = text.strip("$")
