@@ -61,7 +61,9 @@ class ServerEngine:
             return await retrying(self._ask, list(prompt_ids), sampling, n, seed)
         except RetryError as error:
             cause = error.last_attempt.exception()
-            raise ServersFailed(f"no server answered in {self._tries} tries; the last one: {cause}") from cause
+            url = getattr(getattr(cause, "request", None), "url", None)
+            last = f"{url}: {cause}" if url else cause
+            raise ServersFailed(f"no server answered in {self._tries} tries; the last one: {last}") from cause
         except APIStatusError as error:
             raise ServersFailed(f"{error.request.url} refused a request: {error}") from error
 

@@ -23,6 +23,8 @@ from multiprocessing.connection import Pipe
 from tapo.rewards import verifier_child
 
 START_LIMIT_S = 120.0  # imports from a busy network file system take long; no answer's time-out pays for them
+RESTARTS = 5
+"""Of a child that a signal ended while it started."""
 FRESH_CRASHES = 2
 """So many fresh children must die over an answer before it is the answer's fault: the system kills some, too."""
 
@@ -92,11 +94,11 @@ class VerifierProcess:
 
 
 def started_child() -> VerifierProcess:
-    """A fresh child; one that was killed while it started is started again, once."""
-    try:
-        return VerifierProcess()
-    except ChildKilled:
-        return VerifierProcess()
+    """A fresh child; one that was killed while it started is started again, `RESTARTS` times at most."""
+    for _ in range(RESTARTS):
+        with contextlib.suppress(ChildKilled):
+            return VerifierProcess()
+    return VerifierProcess()
 
 
 class VerifierPool:

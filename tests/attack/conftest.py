@@ -30,7 +30,9 @@ class Tally:
 
     def check(self):
         """Fails the test where there is anything but inputs."""
-        assert (self.hangs, self.wrong[:5], self.leaks[:5]) == (0, [], [])
+        assert not (self.hangs or self.wrong or self.leaks), (
+            f"{self.hangs} hangs, wrong {self.wrong[:5]}, leaks {self.leaks[:5]}"
+        )
 
 
 TALLIES: list[Tally] = []

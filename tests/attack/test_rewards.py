@@ -1,5 +1,7 @@
 """The verifier: answers that want a reward they did not earn, and children that are killed."""
 
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -11,7 +13,7 @@ import psutil
 
 from tapo.rewards import compute_score, verifier_pool
 from tapo.rewards.verifier_pool import VerifierPool
-from tests.attack.texts import CODE, CONTROL, NUMBERS
+from tests.attack.texts import CODE, CONTROL, NUMBERS, TOWERS
 
 GOLD = "8257"
 """No hostile text holds it."""
@@ -23,7 +25,9 @@ WRAPS = [
 
 
 def hostile(draw):
-    answer = draw.choice([*CODE, *CONTROL, *NUMBERS, "8256", "82 57", "-8257", "8,2,5,7", "825", "57", r"\infty", "?"])
+    if draw.random() < 0.01:  # each costs its time-out and a child
+        return draw.choice(TOWERS)
+    answer = draw.choice([*CODE, *CONTROL, *NUMBERS, "8256", "8257.5", "-8257", "8,2,5,7", "825", "57", r"\infty", "?"])
     for _ in range(draw.randrange(3)):
         answer = draw.choice(WRAPS).replace("{}", answer).replace("{{", "{").replace("}}", "}")
     return answer
@@ -32,7 +36,7 @@ def hostile(draw):
 def test_reward_hacks(tally):
     """Answers that are not the ground truth, scored."""
     draw = random.Random(0)
-    answers = [hostile(draw) for _ in range(12_000)]
+    answers = [hostile(draw) for _ in range(6_000)]
 
     def score(answer):
         return compute_score("attack", f"Hence \\boxed{{{answer}}}.", GOLD, timeout_s=1.0, workers=2)
@@ -46,19 +50,28 @@ def test_reward_hacks(tally):
     verifier_pool.close_shared_pools()
 
 
+def children():
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            found += [child] if "verifier_child" in " ".join(child.cmdline()) else []
+    return found
+
+
 def test_kills_of_verifiers(tally):
-    """Calls of the verifier while its children are killed at random."""
+    """Calls of the verifier while its children are killed at random, until forty were."""
     pool, draw, over = VerifierPool(2), random.Random(1), threading.Event()
     kills = 0
 
     def kill():
         nonlocal kills
         while not over.is_set():
-            time.sleep(draw.random() * 0.6)
-            for child in psutil.Process().children():
-                if "verifier_child" in " ".join(child.cmdline()) and draw.random() < 0.5:
-                    os.kill(child.pid, signal.SIGKILL)
-                    kills += 1
+            time.sleep(draw.random() * 2.0)
+            for child in children():
+                if draw.random() < 0.5:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child.pid, signal.SIGKILL)
+                        kills += 1
 
     def ask(number):
         with tally.input():
@@ -71,11 +84,12 @@ def test_kills_of_verifiers(tally):
     killer.start()
     try:
         with ThreadPoolExecutor(4) as threads:
-            list(threads.map(ask, range(1, 1501)))
+            numbers = itertools.count(1)
+            while kills < 40:
+                list(threads.map(ask, itertools.islice(numbers, 500)))
     finally:
         over.set()
         killer.join()
         pool.close()
-    assert kills > 20
     time.sleep(0.5)
-    tally.leaks += [child for child in psutil.Process().children() if "verifier_child" in " ".join(child.cmdline())]
+    tally.leaks += children()

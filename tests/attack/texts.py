@@ -59,9 +59,9 @@ NUMBERS = [
     "nan",
     "inf",
     "1/0",
-    "9**9**9",
-    "2^{2^{2^{99}}}",
 ]
+TOWERS = ["9**9**9", "2^{2^{2^{99}}}", "(9^9)!!", "1" + "0" * 300 + "!"]
+"""What nobody can work out."""
 
 
 def code(mark):
@@ -71,7 +71,7 @@ def code(mark):
 
 def piece(draw: random.Random) -> str:
     """A short hostile text."""
-    kinds = (CONTROL, TAGS, CODE, PLACEHOLDERS, NUMBERS)
+    kinds = (CONTROL, TAGS, CODE, PLACEHOLDERS, NUMBERS, TOWERS)
     if draw.random() < 0.2:
         return "".join(chr(draw.randrange(32, 0xD7FF)) for _ in range(draw.randrange(1, 12)))
     return draw.choice(draw.choice(kinds))

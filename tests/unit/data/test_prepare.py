@@ -22,6 +22,7 @@ from tapo.data.query import UnusableRow
 from tapo.data.rollout_store import RolloutStore
 from tapo.data.text import BOXED_INSTRUCTION
 from tapo.files.part_store import StoreMismatch
+from tests.stand_ins.queries import rollouts
 
 ROWS = [
     {"problem": "Find $x$ if $x+1=2$.", "answer": "$\\boxed{1}$", "id": "p1"},
@@ -100,7 +101,7 @@ def test_another_instruction_makes_the_data_again_and_its_rollouts_are_refused(t
     before = QueryFiles(out).fingerprint()
     assert "is made again" not in prepare(source, out)
     assert "is made again: instruction = 'Please" in prepare(source, out, instruction="Answer: NUMBER")
-    RolloutStore.open_for_append(tmp_path / "r", {"data": before})
+    RolloutStore.open_for_append(tmp_path / "r", {"data": before}).append([rollouts("q", [1.0])])
     with pytest.raises(StoreMismatch, match="data = 'sha256:"):
         RolloutStore.open_for_append(tmp_path / "r", {"data": QueryFiles(out).fingerprint()})
 
