@@ -79,6 +79,10 @@ class TapoAgentLoopWorker(_AgentLoopWorkerTQ):
         function = function_given(given.check, key=self._tapo.key("construction.check"))
         return FunctionCheck(function, timeout_s=given.timeout_s)
 
+    async def stay(self) -> None:
+        """Never answers: what waits for it learns that this process is gone."""
+        await asyncio.Event().wait()
+
     async def _run_prompt(self, prompt: dict, sampling_params: dict, trajectory: dict, trace: bool = False) -> None:
         if trajectory["validate"] or not self._tapo.enable:
             return await super()._run_prompt(prompt, sampling_params, trajectory=trajectory, trace=trace)

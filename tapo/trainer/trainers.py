@@ -22,6 +22,7 @@ from tapo.launch.contract import check_contract
 from tapo.launch.prepare import prepare_run
 from tapo.records import RecordWriter, TrainedRecord
 from tapo.rollout.group_report import NO_CORRECT_KEY, GroupReport
+from tapo.rollout.watch import Watch, watched
 from tapo.trainer import estimator  # noqa: F401  (registers the advantage estimator)
 from tapo.trainer.actor import (
     GRAD_NORM,
@@ -66,6 +67,10 @@ class TapoTrainer(RefAdvantages):
         for role in ACTOR_ROLES:
             if role in self.role_worker_mapping:
                 self.role_worker_mapping[role] = ray.remote(self.actor_worker_cls)
+
+    def fit(self: Any, agent_loop_manager: Any) -> None:
+        watched(self.replay_buffer, Watch(agent_loop_manager.agent_loop_workers))
+        super().fit(agent_loop_manager)
 
     def _balance_batch(self: Any, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> KVBatchMeta:
         rollouts, refs = split(batch)

@@ -1,4 +1,4 @@
-"""The check of the cluster on a real Ray of several nodes."""
+"""What looks at the cluster and at its actors, on a real Ray."""
 
 import os
 import subprocess
@@ -16,6 +16,34 @@ import ray
 from tapo.launch.cluster import check_cluster
 ray.init(address=sys.argv[1], log_to_driver=False)
 check_cluster(*map(float, sys.argv[2:]))
+"""
+
+WATCHES = """
+import asyncio, os, signal, sys, time
+from types import SimpleNamespace
+import ray
+from tapo.rollout.watch import Watch, WorkerGone, watched
+
+@ray.remote(num_cpus=0)
+class Worker:
+    async def stay(self):
+        await asyncio.Event().wait()
+    async def pid(self):
+        return os.getpid()
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+workers = [Worker.remote() for _ in range(3)]
+pids = ray.get([worker.pid.remote() for worker in workers])
+buffer = watched(SimpleNamespace(_wait_for_next_poll=lambda *args: args), Watch(workers))
+assert buffer._wait_for_next_poll("train", 1.5) == ("train", 1.5)
+os.kill(pids[1], signal.SIGKILL)
+ends_at = time.monotonic() + 30
+try:
+    while time.monotonic() < ends_at:
+        buffer._wait_for_next_poll("train", 1.5)
+        time.sleep(0.1)
+except WorkerGone as gone:
+    print(gone)
 """
 
 
@@ -58,6 +86,16 @@ def test_nodes_that_lack_the_plugin_or_have_another_version_are_named(nodes):
     said = nodes.check()
     assert f"TAPO needs tapo-verl {__version__} on every node of the Ray cluster, as here." in said
     assert said.count("has tapo 0.0.1") == 1 and said.count("no tapo here") == 1
+
+
+def test_a_worker_that_dies_ends_the_wait_for_its_prompts(nodes):
+    command = [sys.executable, "-c", WATCHES, nodes.ray.address]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert "agent-loop worker 1 of 3 died, and its prompts with it" in said
+    assert "trainer.resume_mode=auto" in said and "The actor died unexpectedly" in said
 
 
 def test_a_node_that_does_not_answer_in_time_is_named(nodes):
