@@ -1,0 +1,1 @@
+"""Long runs of `main_ppo` on the CPU under faults: `python -m tests.soak`."""
