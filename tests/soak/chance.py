@@ -7,6 +7,8 @@ from functools import cache
 
 FOLDER = "TAPO_SOAK"
 """Environment variable: the folder of the run, into which every process of it writes."""
+STEPS_FILE = "steps.jsonl"
+"""In it: what the trainer trained, a line a step (`witness.py`, which only a run imports: it changes the trainer)."""
 RATES = {
     # of a construction's requests
     "request raises": 0.05,

@@ -14,16 +14,16 @@ from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
 from tapo.core.funnel import REASONS
 from tapo.records import ConstructionRecord, RecordReader, TrainedRecord
+from tests.soak.chance import STEPS_FILE
 from tests.soak.reward import WRONG_SCORE
 from tests.soak.run import PROMPTS, ROLLOUTS, Sample
-from tests.soak.witness import FILE
 
 Step = dict[str, Any]
 
 
 def steps_of(folder: Path) -> list[Step]:
     """In the order in which they were trained, those that were trained again among them."""
-    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / STEPS_FILE).read_text().splitlines()]
 
 
 def faults_of(folder: Path) -> Counter[str]:

@@ -15,9 +15,8 @@ from pathlib import Path
 import psutil
 
 from tests.e2e.harness import ROLLOUTS, ROOT, end_group, options, tapo_options
-from tests.soak.chance import FOLDER
+from tests.soak.chance import FOLDER, STEPS_FILE
 from tests.soak.faults import TIMEOUT_S
-from tests.soak.witness import FILE
 
 PROMPTS = 6
 """A step."""
@@ -150,11 +149,11 @@ class SoakRun:
             self._await_end(seen)
 
     def _lines(self) -> int:
-        path = self.folder / FILE
+        path = self.folder / STEPS_FILE
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def _step(self) -> int:
-        return int(re.findall(rb'^\{"step": (\d+)', (self.folder / FILE).read_bytes(), re.M)[-1])
+        return int(re.findall(rb'^\{"step": (\d+)', (self.folder / STEPS_FILE).read_bytes(), re.M)[-1])
 
     def _look(self, step: int, kinds: dict[str, list[psutil.Process]]) -> None:
         for kind, processes in kinds.items():

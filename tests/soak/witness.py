@@ -7,9 +7,7 @@ from typing import Any
 
 from wrapt import register_post_import_hook
 
-from tests.soak.chance import FOLDER
-
-FILE = "steps.jsonl"
+from tests.soak.chance import FOLDER, STEPS_FILE
 
 
 def _watch(module: ModuleType) -> None:
@@ -41,7 +39,7 @@ def _watch(module: ModuleType) -> None:
             )
         names = ("tapo/construct/", "tapo/groups/", "tapo/dump/", "actor/grad_norm")
         step["metrics"] = {name: float(value) for name, value in metrics.items() if name.startswith(names)}
-        with open(os.path.join(os.environ[FOLDER], FILE), "a", encoding="utf-8") as lines:
+        with open(os.path.join(os.environ[FOLDER], STEPS_FILE), "a", encoding="utf-8") as lines:
             lines.write(json.dumps(step) + "\n")
 
     module.TapoTrainer._compute_metrics = watched
