@@ -16,6 +16,7 @@ PACKAGE_DATA = [
     "evaluation/data/*",
     "inspection/page.*",
     "launch/contract.yaml",
+    "planning/models/*.json",
     "platforms/cpu_environment.yaml",
     "py.typed",
     "recipes/README.md",

@@ -16,6 +16,7 @@ from tapo.generation.engine import EngineFailed
 from tapo.generation.options import RolloutOptions
 from tapo.inspection.options import InspectOptions
 from tapo.options import Options, as_command
+from tapo.planning.options import PlanOptions
 from tapo.shipped import app as recipes
 
 GROUPS = {
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "eval report": (evaluation.ReportCommand, "tapo.evaluation.render:report_runs"),
     "eval reflections": (evaluation.ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
     "eval constructions": (evaluation.ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
+    "plan": (PlanOptions, "tapo.planning.command:run_plan"),
     "compare": (CompareCommand, "tapo.comparison.command:compare"),
     "plot": (evaluation.PlotCommand, "tapo.evaluation.plots:plot_runs"),
     "summary": (evaluation.SummaryCommand, "tapo.evaluation.render:summarise_runs"),

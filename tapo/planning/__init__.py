@@ -1,0 +1,1 @@
+"""`tapo plan`: what a run will cost, calculated from its config and from stated assumptions."""
