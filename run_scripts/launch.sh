@@ -6,6 +6,7 @@
 #   MODEL    Hugging Face folder or name
 #   DATA     folder with train.parquet and test.parquet
 #   CONFIG   a recipe (`tapo recipe list`), or a YAML file of your own
+#   DRY_RUN  1 prints the command and the composed config, and starts nothing
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export MODEL="${MODEL:?a Hugging Face folder or name}"
@@ -18,4 +19,9 @@ elif [[ -f "$HERE/$CONFIG.yaml" ]]; then
 else
   folder="pkg://tapo.recipes.config"
 fi
-exec python -m verl.trainer.main_ppo --config-path "$folder" --config-name "$(basename "$CONFIG" .yaml)" "$@"
+command=(python -m verl.trainer.main_ppo --config-path "$folder" --config-name "$(basename "$CONFIG" .yaml)" "$@")
+if [[ "${DRY_RUN:-0}" == 1 ]]; then
+  echo "#$(printf ' %q' "${command[@]}")"
+  exec "${command[@]}" --cfg job
+fi
+exec "${command[@]}"

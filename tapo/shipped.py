@@ -17,6 +17,8 @@ LAUNCH_SCRIPTS = (
     "tapo_megatron.sh",
     "grpo_fsdp.sh",
     "launch.sh",
+    "ray_job.sh",
+    "slurm.sh",
     "cold_start.sh",
     "cold_start_sft.sh",
     "baseline_sft.sh",

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -93,11 +93,16 @@ def launch(
     *overrides: str,
     tapo: bool = True,
     words: str = "cpu",
+    config: Sequence[str] = (),
     timeout_s: float = 600,
     check: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
-    """One run; its whole process group is ended when it does not end by itself."""
+    """One run; its whole process group is ended when it does not end by itself.
+
+    Args:
+        config: arguments of Hydra's that choose another config than verl's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     metrics = folder / "metrics.jsonl"
     variables = os.environ | {
@@ -110,7 +115,7 @@ def launch(
     line = options(folder, data, words)
     if tapo:
         line = [*tapo_options(folder), *line[1:]]
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *line, *overrides]
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", *config, *line, *overrides]
     with (folder / "log").open("w") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

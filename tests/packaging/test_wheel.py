@@ -18,7 +18,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.packaging]
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "outputs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
-RECIPES = ("qwen3_8b_fsdp", "qwen3_8b_megatron", "cold_start_sft")
+RECIPES = (
+    "qwen3_1_7b",
+    "qwen3_4b",
+    "qwen2_5_math_7b",
+    "qwen3_8b_fsdp",
+    "qwen3_8b_megatron",
+    "qwen3_30b_a3b_megatron",
+    "cold_start_sft",
+)
+PARTS = ("run/math", "run/qwen3", "run/qwen3_8b", "training/fsdp2", "training/megatron", "overlay/lora")
 TRAINERS = {"cold_start_sft": "verl.trainer.sft_trainer"}
 SDIST_HOOK = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
 
@@ -102,7 +111,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_of_the_repository
     package = ROOT / "tapo"
     wanted = {f"tapo/{path.relative_to(package)}" for path in package.rglob("*") if path.is_file()}
     wanted = {name for name in wanted if "__pycache__" not in name and not name.startswith("tapo/run_scripts/")}
-    wanted |= {f"tapo/recipes/config/{name}.yaml" for name in (*RECIPES, "run/qwen3_8b")}
+    wanted |= {f"tapo/recipes/config/{name}.yaml" for name in (*RECIPES, *PARTS)}
     wanted |= {f"tapo/run_scripts/{name}" for name in LAUNCH_SCRIPTS}
     assert wanted <= names
     assert {name for name in names if name.startswith("tapo/run_scripts/")} <= wanted

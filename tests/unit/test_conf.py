@@ -79,7 +79,7 @@ def test_the_paper_is_the_published_setting_whatever_the_defaults_are():
 
 
 RECIPES = [
-    *sorted((ROOT / "recipe/tapo/config").glob("qwen3_*.yaml")),
+    *sorted((ROOT / "recipe/tapo/config").glob("qwen*.yaml")),
     *sorted((ROOT / "examples").glob("*/config/rl.yaml")),
 ]
 
@@ -97,6 +97,34 @@ def test_every_recipe_composes_and_passes_the_check(path, monkeypatch):
     assert read_tapo_config(ablated).ots.enable is False
     assert config.actor_rollout_ref.rollout.n == 8
     assert config.data.train_files == "/data/train.parquet"
+
+
+OVERLAYS = {
+    "lora": ("actor_rollout_ref.model.lora_rank", 64),
+    "sglang": ("actor_rollout_ref.rollout.name", "sglang"),
+    "colocate_async": ("trainer.v1.trainer_mode", "colocate_async"),
+    "separate_async": ("actor_rollout_ref.rollout.checkpoint_engine.backend", "nccl"),
+}
+
+
+def test_every_overlay_is_known():
+    assert {path.stem for path in (ROOT / "recipe/tapo/config/overlay").glob("*.yaml")} == set(OVERLAYS)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("recipe", ["qwen3_1_7b", "qwen2_5_math_7b", "qwen3_30b_a3b_megatron"])
+def test_overlays_change_what_they_say_in_recipes_of_either_engine(recipe, overlay, monkeypatch):
+    for name in ("MODEL", "DATA"):
+        monkeypatch.setenv(name, f"/{name.lower()}")
+    with initialize_config_dir(str(ROOT / "recipe/tapo/config"), version_base=None):
+        config = compose(recipe, overrides=[f"+overlay={overlay}"])
+        both = compose(recipe, overrides=["+overlay=[lora,colocate_async]"])
+    key, value = OVERLAYS[overlay]
+    assert OmegaConf.select(config, key) == value and check_run(config).enable
+    assert (both.actor_rollout_ref.model.lora_rank, both.trainer.v1.trainer_mode) == (64, "colocate_async")
+    # verl asserts it where the mode is separate_async.
+    steps = config.trainer.v1.separate_async.parameter_sync_step if overlay == "separate_async" else 1
+    assert config.data.train_batch_size == steps * config.actor_rollout_ref.actor.ppo_mini_batch_size
 
 
 SFT_RECIPES = [

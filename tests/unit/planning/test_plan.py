@@ -169,3 +169,23 @@ def test_the_command_says_that_it_calculates_and_from_what():
     for said in ("Calculated, not measured", "8.19 billion parameters", "hours of 7 steps", "--mfu 0.25", "KV cache"):
         assert said in text
     assert "TAPO / GRPO" in text
+
+
+RECIPES = {
+    "qwen3_1_7b": "Qwen3-1.7B",
+    "qwen3_4b": "Qwen3-4B",
+    "qwen2_5_math_7b": "Qwen2.5-Math-7B",
+    "qwen3_8b_fsdp": "Qwen3-8B",
+    "qwen3_8b_megatron": "Qwen3-8B",
+    "qwen3_30b_a3b_megatron": "Qwen3-30B-A3B",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_fits_the_gpus_that_it_names(recipe, monkeypatch):
+    monkeypatch.setenv("MODEL", f"Qwen/{RECIPES[recipe]}")
+    monkeypatch.setenv("DATA", "/data")
+    said = plan_of(compose_line(["--config-path", "pkg://tapo.recipes.config", "--config-name", recipe]), PlanOptions())
+    # The context of Qwen2.5-Math is what it is, and its recipe says so.
+    assert [one for one in said.warnings if recipe != "qwen2_5_math_7b" or "the model 4,096" not in one] == []
+    assert said.steps == 500
