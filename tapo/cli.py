@@ -11,6 +11,7 @@ from tapo.baselines.sft.options import SftDataOptions, SftLogOptions
 from tapo.cold_start.options import BuildOptions
 from tapo.comparison.options import CompareCommand
 from tapo.data.options import DecontaminateOptions, FilterOptions, PrepareOptions, RepairOptions
+from tapo.doctor.options import DoctorOptions
 from tapo.evaluation import options as evaluation
 from tapo.generation.engine import EngineFailed
 from tapo.generation.options import RolloutOptions
@@ -39,6 +40,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "eval report": (evaluation.ReportCommand, "tapo.evaluation.render:report_runs"),
     "eval reflections": (evaluation.ReflectionsCommand, "tapo.evaluation.detector_agreement:print_reflections"),
     "eval constructions": (evaluation.ConstructionsCommand, "tapo.evaluation.splicer_agreement:print_agreement"),
+    "doctor": (DoctorOptions, "tapo.doctor.command:run_doctor"),
     "plan": (PlanOptions, "tapo.planning.command:run_plan"),
     "compare": (CompareCommand, "tapo.comparison.command:compare"),
     "plot": (evaluation.PlotCommand, "tapo.evaluation.plots:plot_runs"),

@@ -1,0 +1,1 @@
+"""`tapo doctor`: what is wrong with a run, before it costs anything."""
