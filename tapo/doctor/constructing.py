@@ -22,6 +22,8 @@ from tapo.generation.options import RolloutOptions
 from tapo.generation.run_rollouts import run_rollouts
 from tapo.launch.checks import get
 from tapo.launch.context import construction_max_tokens
+from tapo.planning.model import model_size
+from tapo.planning.plan import construction_context
 
 PROMPTS = ("prompt_file", "own_prompt_file")
 
@@ -53,6 +55,7 @@ def _constructed(config: DictConfig, given: DoctorOptions, work: Path, console: 
     """(valid, tried)."""
     tapo = read_tapo_config(config)
     length = get(config, "data.max_response_length")
+    needed = get(config, "data.max_prompt_length") + length + construction_context(config, tapo)
     reward = reward_options(config).model_dump()
     shared = {"model": given.model, "template": dict(get(config, "data.apply_chat_template_kwargs") or {}), **reward}
     rollouts = RolloutOptions(
@@ -74,6 +77,7 @@ def _constructed(config: DictConfig, given: DoctorOptions, work: Path, console: 
         require_reflection=False,
         response_length=length,
         max_tokens=construction_max_tokens(tapo, length),
+        engine={"max_model_len": min(needed, model_size(str(given.model)).context)},
         **tapo.construction.part(FormOptions),
         **{name: Path(file) for name in PROMPTS if (file := getattr(tapo.construction, name)) is not None},
         **shared,
@@ -81,5 +85,5 @@ def _constructed(config: DictConfig, given: DoctorOptions, work: Path, console: 
     assert len(RolloutStore.open(rollouts.out).done())
     run_build(build, console)
     store = ConstructionStore.open(build.out / "constructions")
-    outcomes = [row.outcome for row in store if row.outcome is not None]
+    outcomes = [row.outcome for row in store if row.attempts]
     return sum(outcome == KEPT for outcome in outcomes), len(outcomes)
